@@ -1,0 +1,350 @@
+"""What holds for every notebook, and for the files made from them."""
+
+import ast
+import filecmp
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from nbconvert.filters import markdown2html
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from tools import readme
+from tools.notebooks import ROOT, UnfitNotebook, canonical, execute, notebook_paths, problems, read, serialized
+
+NOTEBOOKS = notebook_paths()
+CHAPTERS = [path for path in NOTEBOOKS if path.stem != "index"]
+NUMBERS = {path.stem.partition("_")[2]: int(path.stem.partition("_")[0]) for path in CHAPTERS}
+PACKAGE = ROOT / "masking_tutorial"
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def run(*arguments, cwd=ROOT, env=None):
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, env=env, capture_output=True, text=True)
+
+
+# A small notebook, to show that the tools and the options of pytest see what they should see.
+
+SVG = """display({"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'><text>three steps</text></svg>",
+         "text/plain": "a figure"}, raw=True)"""
+
+
+def store(path, *cells, **metadata):
+    notebook = new_notebook(cells=list(cells), metadata=metadata)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(nbformat.v4.writes(notebook), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def small_project(tmp_path_factory):
+    """This project's options for pytest, and one notebook, executed."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copy(ROOT / "pyproject.toml", project)
+    execute(store(project / "nbs" / "small.ipynb", new_code_cell("print('three steps')"), new_code_cell(SVG)))
+    return project
+
+
+def tampered(project, destination, cell_number, change):
+    shutil.copytree(project, destination, dirs_exist_ok=True)
+    path = destination / "nbs" / "small.ipynb"
+    notebook = read(path)
+    change(notebook.cells[cell_number].outputs[0])
+    path.write_text(serialized(notebook), encoding="utf-8")
+    return destination
+
+
+def change_text(output):
+    output.text = output.text.replace("three", "four")
+
+
+def change_svg(output):
+    output.data["image/svg+xml"] = output.data["image/svg+xml"].replace("three", "four")
+
+
+def run_pytest(project, *options):
+    return run("-m", "pytest", "-n", "0", "-p", "no:cacheprovider", *options, cwd=project)
+
+
+def test_pytest_accepts_the_stored_output(small_project):
+    result = run_pytest(small_project)
+    assert result.returncode == 0, result.stdout
+    assert "2 passed" in result.stdout
+
+
+@pytest.mark.parametrize("cell_number, change", [(0, change_text), (1, change_svg)])
+def test_pytest_refuses_a_tampered_output(small_project, tmp_path, cell_number, change):
+    result = run_pytest(tampered(small_project, tmp_path, cell_number, change))
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "1 failed, 1 passed" in result.stdout
+    assert "Cell outputs differ" in result.stdout
+
+
+def test_pytest_collects_the_notebooks_of_one_folder_only(small_project, tmp_path):
+    shutil.copytree(small_project, tmp_path, dirs_exist_ok=True)
+    for folder in ["nbs/.ipynb_checkpoints", "nbs/translation", ".venv", "build"]:
+        (tmp_path / folder).mkdir()
+        shutil.copy(tmp_path / "nbs" / "small.ipynb", tmp_path / folder / "other.ipynb")
+    collected = run_pytest(tmp_path, "--collect-only", "-q").stdout
+    assert set(re.findall(r"^(.*)::", collected, re.MULTILINE)) == {"nbs/small.ipynb"}
+
+
+def test_executing_again_changes_nothing(small_project, tmp_path):
+    path = Path(shutil.copy(small_project / "nbs" / "small.ipynb", tmp_path))
+    stored = path.read_bytes()
+    execute(path)
+    assert path.read_bytes() == stored
+    assert problems(path) == []
+
+
+def test_executing_stores_no_output_written_past_python(tmp_path):
+    path = store(tmp_path / "log.ipynb", new_code_cell("import os\n_ = os.write(2, b'log line')"))
+    # A kernel started under pytest never captures it.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    result = run("-m", "tools.notebooks", "execute", str(path), env=environment)
+    assert result.returncode == 0, result.stderr
+    assert read(path).cells[0].outputs == []
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("object()", r"unfit.ipynb: cell 1 \(id .*\): a memory address in the text/plain output: 0x"),
+    ],
+)
+def test_executing_stores_nothing_unfit(tmp_path, source, message):
+    path = store(tmp_path / "unfit.ipynb", new_code_cell(source))
+    stored = path.read_bytes()
+    with pytest.raises(UnfitNotebook, match=message):
+        execute(path)
+    assert path.read_bytes() == stored
+
+
+def shown(mime_type, value):
+    return [new_output("display_data", {mime_type: value})]
+
+
+@pytest.mark.parametrize(
+    "changes, problem",
+    [
+        ({"source": " "}, "an empty code cell"),
+        ({"source": "# NBVAL_IGNORE_OUTPUT"}, "a marker or tag that changes how the cell is tested"),
+        ({"metadata": {"tags": ["nbval-skip"]}}, "a marker or tag that changes how the cell is tested"),
+        ({"metadata": {"tags": ["skip-execution"]}}, "a marker or tag that changes how the cell is tested"),
+        ({"metadata": {"collapsed": True}}, "metadata is {'collapsed': True} instead of {}"),
+        ({"execution_count": 2}, "execution count 2 instead of 1"),
+        ({"execution_count": None}, "execution count None instead of 1"),
+        ({"outputs": shown("image/png", "AAAA")}, "image/png output is not compared when tested"),
+        ({"outputs": shown("text/plain", "<a at 0x7f12ab34cd56>")}, "a memory address in the text/plain output"),
+        ({"outputs": shown("text/plain", "'/home/me/a.keras'")}, "an absolute path in the text/plain output"),
+        ({"outputs": shown("text/plain", "C:\\Users")}, "an absolute path in the text/plain output"),
+    ],
+)
+def test_problems_are_found(tmp_path, changes, problem):
+    path = tmp_path / "unfit.ipynb"
+    cell = new_code_cell("print(1)", id="one", execution_count=1)
+    path.write_text(serialized(canonical(new_notebook(cells=[cell]))), encoding="utf-8")
+    assert problems(path) == []
+
+    notebook = read(path)
+    notebook.cells[0].update(nbformat.from_dict(changes))
+    path.write_text(serialized(notebook), encoding="utf-8")
+    (found,) = problems(path)
+    assert found.startswith(f"unfit.ipynb: cell 1 (id one): {problem}")
+
+
+def test_another_layout_of_the_file_is_found(small_project, tmp_path):
+    path = Path(shutil.copy(small_project / "nbs" / "small.ipynb", tmp_path))
+    path.write_text(path.read_text(encoding="utf-8").rstrip("\n"), encoding="utf-8")
+    assert problems(path) == ["small.ipynb: the file is not laid out as nbformat writes it"]
+
+
+def test_canonical_form_drops_traces_of_editing():
+    cell = new_code_cell(
+        "print(1)",
+        execution_count=1,
+        metadata={
+            "scrolled": True,
+            "tags": ["solution"],
+            "jupyter": {"source_hidden": True, "outputs_hidden": True},
+            "execution": {"iopub.status.busy": "now"},
+        },
+        outputs=[
+            new_output("stream", text="1"),
+            new_output("stream", text="\n"),
+            new_output("display_data", {"text/plain": "2"}, metadata={"needs_background": "light"}),
+        ],
+    )
+    edited = new_notebook(metadata={"language_info": {"name": "python", "version": "3.11.7"}})
+    edited.cells = [cell, new_code_cell("print(1)", id=cell.id)]
+    notebook = canonical(edited)
+
+    first, second = notebook.cells
+    assert first.metadata == {"tags": ["solution"], "jupyter": {"source_hidden": True}}
+    assert first.outputs == [
+        new_output("stream", text="1\n"),
+        new_output("display_data", {"text/plain": "2"}),
+    ]
+    assert first.id == cell.id != second.id
+    assert "3.11.7" not in serialized(notebook)
+    assert canonical(notebook) == notebook
+
+
+# The notebooks of the course.
+
+
+def test_chapters_are_numbered_in_order():
+    assert list(NUMBERS.values()) == list(range(len(CHAPTERS)))
+    assert len(NOTEBOOKS) == len(CHAPTERS) + 1 > 1
+
+
+@each_notebook
+def test_notebook_is_executed_and_canonical(path):
+    assert problems(path) == []
+
+
+@each_notebook
+def test_links_of_the_notebook_resolve(path):
+    markdown = "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    assert broken_links(markdown, path) == []
+
+
+def test_links_of_the_readme_resolve():
+    path = ROOT / "README.md"
+    assert broken_links(path.read_text(encoding="utf-8"), path) == []
+
+
+def broken_links(markdown: str, source: Path) -> list[str]:
+    """The relative links that lead to no file, or to no heading of a notebook."""
+    page = BeautifulSoup(markdown2html(markdown), "html.parser")
+    # nbconvert gives each heading a link to itself.
+    targets = [tag["href"] for tag in page.select("a[href]:not(.anchor-link)")] + [tag["src"] for tag in page.select("img[src]")]
+    return [target for target in targets if not urlsplit(target).scheme and not resolves(target, source)]
+
+
+def resolves(target: str, source: Path) -> bool:
+    parts = urlsplit(target)
+    path = source.parent / unquote(parts.path) if parts.path else source
+    if not path.exists() or not parts.fragment:
+        return path.exists()
+    return path.suffix == ".ipynb" and unquote(parts.fragment) in heading_anchors(path)
+
+
+def heading_anchors(path: Path) -> set[str]:
+    """The anchors that JupyterLab gives to a notebook's headings."""
+    markdown = "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    page = BeautifulSoup(markdown2html(markdown), "html.parser")
+    return {tag["id"] for tag in page.select("h1, h2, h3, h4, h5, h6") if tag.get("id")}
+
+
+@pytest.mark.parametrize(
+    "link, broken",
+    [
+        ("[a](there.ipynb)", []),
+        ("[a](there.ipynb#One-heading)", []),
+        ("[a](https://example.org/missing)", []),
+        ("[a](missing.ipynb)", ["missing.ipynb"]),
+        ("[a](there.ipynb#Another)", ["there.ipynb#Another"]),
+        ('<img src="missing.svg">', ["missing.svg"]),
+    ],
+)
+def test_broken_links_are_found(tmp_path, link, broken):
+    path = store(tmp_path / "there.ipynb", new_markdown_cell("# One heading"))
+    assert broken_links(link, path) == broken
+
+
+# The files made from the notebooks.
+
+
+def test_exporting_changes_nothing(tmp_path):
+    shutil.copy(ROOT / "settings.ini", tmp_path)
+    shutil.copytree(ROOT / "nbs", tmp_path / "nbs")
+    exported = tmp_path / PACKAGE.name
+    exported.mkdir()
+    result = run("-c", "from nbdev.doclinks import nbdev_export; nbdev_export()", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+    names = {path.name for folder in (PACKAGE, exported) for path in folder.glob("*.py")}
+    same, different, missing = filecmp.cmpfiles(PACKAGE, exported, names, shallow=False)
+    assert (different, missing) == ([], []), "run `make export`"
+
+
+def test_rendering_the_readme_changes_nothing():
+    assert readme.differences() == []
+
+
+def test_a_picture_in_the_readme_needs_a_description(tmp_path):
+    path = store(tmp_path / "index.ipynb", new_code_cell(SVG.replace("a figure", "<Figure>")))
+    execute(path)
+    with pytest.raises(readme.MissingDescription, match="should describe it, but it is '<Figure>'"):
+        readme.render(path)
+
+
+def test_readme_is_the_index_seen_from_the_root(tmp_path):
+    hidden_source = new_code_cell(SVG, metadata={"jupyter": {"source_hidden": True}})
+    link = "[a](01_a.ipynb), [b](../LICENSE), [c](https://example.org)"
+    index = store(
+        tmp_path / "nbs" / "index.ipynb",
+        new_markdown_cell(link),
+        new_code_cell("#| hide\nprint('left out')"),
+        new_code_cell("#| eval: true\nprint('shown')"),
+        hidden_source,
+    )
+    execute(index)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "readme-2.svg").write_text("of an earlier index")
+    assert readme.differences(tmp_path) == [
+        "README.md is not what nbs/index.ipynb renders to",
+        "images/readme-1.svg is not what nbs/index.ipynb renders to",
+        "images/readme-2.svg is no longer used",
+    ]
+
+    readme.write(tmp_path)
+    assert readme.differences(tmp_path) == []
+    assert (tmp_path / "README.md").read_text().split("\n\n", 1)[1] == (
+        "[a](nbs/01_a.ipynb), [b](LICENSE), [c](https://example.org)\n\n"
+        "```python\nprint('shown')\n```\n\n    shown\n\n"
+        "![a figure](images/readme-1.svg)\n"
+    )
+    assert "three steps" in (tmp_path / "images" / "readme-1.svg").read_text()
+
+
+# The package.
+
+
+@pytest.mark.parametrize("module", NUMBERS)
+def test_module_imports_only_earlier_modules(module):
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    assert {name for name in imported_modules(tree) if NUMBERS[name] >= NUMBERS[module]} == set()
+
+
+def imported_modules(tree: ast.AST) -> set[str]:
+    """The modules of this package that a module imports."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.level or node.module.split(".")[0] == PACKAGE.name):
+            path = node.module.removeprefix(PACKAGE.name).strip(".") if node.module else ""
+            names |= {path.split(".")[0]} if path else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith(f"{PACKAGE.name}.")}
+    return names
+
+
+def test_imported_modules_are_found():
+    source = "import masking_tutorial.a\nfrom .b import x\nfrom masking_tutorial.c import x\nfrom . import d\nimport ast"
+    assert imported_modules(ast.parse(source)) == {"a", "b", "c", "d"}
+
+
+@pytest.mark.parametrize("module", ["datasets", "padding"])
+def test_module_needs_no_tensorflow(module):
+    loaded = run("-c", f"import sys, masking_tutorial.{module}; print({{'tensorflow', 'keras'}} & sys.modules.keys())")
+    assert loaded.stdout == "set()\n", loaded.stderr

@@ -1,0 +1,1 @@
+"""Keeps the notebooks, the package and the README in step with one another."""
