@@ -24,10 +24,12 @@ class TemporalSplit(keras.layers.Layer):
     def compute_mask(self, inputs, mask=None):
         return None if mask is None else ops.split(mask, 2, axis=1)
 
-# %% ../nbs/05_custom_layers.ipynb #9682b041
+# %% ../nbs/05_custom_layers.ipynb #4b79b5a6
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class CustomEmbedding(keras.layers.Layer):
-    "Turn ids (batch, time) into vectors (batch, time, output_dim), with a mask where the id is not 0."
+    """Turn ids (batch, time) into vectors (batch, time, output_dim).
+
+    With mask_zero the output has a mask, True where the id is not 0."""
     def __init__(self,
         input_dim,        # number of ids; with mask_zero, id 0 is padding and counts too
         output_dim,       # features of a vector
@@ -63,13 +65,13 @@ class MyActivation(keras.layers.Layer):
     def call(self, inputs):
         return ops.relu(inputs)
 
-# %% ../nbs/05_custom_layers.ipynb #9dc1d2b0
+# %% ../nbs/05_custom_layers.ipynb #5526eb65
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class TemporalSoftmax(keras.layers.Layer):
     """A softmax over the time axis, for scores (batch, time) or (batch, time, features...).
 
-    The weights of the valid steps sum to one, padded steps get zero whatever they hold, and a row of padding gives
-    zeros. The mask is passed on."""
+    The weights of the valid steps sum to one, padded steps get zero whatever they hold, and a sequence without a
+    valid step gets zeros. The mask is passed on."""
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
@@ -79,10 +81,10 @@ class TemporalSoftmax(keras.layers.Layer):
             return ops.softmax(inputs, axis=1)
         valid = _like_features(mask, inputs)
         peak = ops.max(ops.where(valid, inputs, -float("inf")), axis=1, keepdims=True)
-        peak = ops.where(ops.isfinite(peak), peak, 0)  # a row of padding has no largest score
+        peak = ops.where(ops.isfinite(peak), peak, 0)  # a sequence without a valid step has no largest score
         # `where` inside and out: neither the values at padding nor their gradients can become NaN
         weights = ops.where(valid, ops.exp(ops.where(valid, inputs - peak, 0)), 0)
-        # the largest score adds exp(0) = 1, so the sum is at least 1, except in a row of padding
+        # the largest score adds exp(0) = 1; the sum is smaller only where there is no finite score
         return weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1)
 
 
@@ -93,12 +95,12 @@ def _like_features(mask, inputs):
         mask = ops.expand_dims(mask, -1)
     return mask
 
-# %% ../nbs/05_custom_layers.ipynb #1d1b0f73
+# %% ../nbs/05_custom_layers.ipynb #dca8a5ee
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class MaskedGlobalMaxPooling1D(keras.layers.Layer):
     """The largest value of each feature over the valid steps: (batch, time, features) to (batch, features).
 
-    A row of padding gives zeros. The mask ends here."""
+    A sequence without a valid step gives zeros. The mask ends here."""
     def call(self, inputs, mask=None):
         if mask is None:
             return ops.max(inputs, axis=1)
@@ -109,20 +111,20 @@ class MaskedGlobalMaxPooling1D(keras.layers.Layer):
     def compute_mask(self, inputs, mask=None):
         return None
 
-# %% ../nbs/05_custom_layers.ipynb #e4348c64
+# %% ../nbs/05_custom_layers.ipynb #e878fb77
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class MaskedConv1D(keras.layers.Conv1D):
     """A Conv1D that padding cannot disturb: padded steps count as zeros, and the output has a mask.
 
     Takes the arguments of `keras.layers.Conv1D`. With padding="valid" a step of the output is valid if all steps
     that it looks at are; otherwise its mask is that of the step at its place. Raises ValueError for padding="same"
-    with strides, where the windows move with the amount of padding, and for data_format="channels_first"."""
+    with strides, where the windows can move with the amount of padding, and for data_format="channels_first"."""
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.supports_masking = True
         if self.padding == "same" and self.strides != (1,):
             raise ValueError(f"layer '{self.name}': padding='same' with strides places its windows by the padded "
-                             "length, so padding changes the answers; use padding='valid' or 'causal'")
+                             "length, so padding can change the answers; use padding='valid' or 'causal'")
         if self.data_format != "channels_last":
             raise ValueError(f"layer '{self.name}': data_format='channels_first' has no time axis at position 1; "
                              "use 'channels_last'")

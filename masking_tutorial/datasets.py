@@ -125,19 +125,20 @@ def as_svg(
     # the XML and DOCTYPE lines at the top belong in a file, not inside a page
     return Svg(drawn.getvalue()[drawn.getvalue().index("<svg"):], text)
 
-# %% ../nbs/00_datasets.ipynb #41d90b47
+# %% ../nbs/00_datasets.ipynb #33f2f8f2
 def tokenize(
     text,       # a sentence, as str
 ) -> list:      # its tokens, each a str
-    "Split a sentence into lower-case words (letters and apostrophes) and single other characters."
+    "Split a sentence into lower-case words (letters a to z and apostrophes) and single other characters."
     return re.findall(r"[a-z']+|[^\sa-z']", text.lower())
 
-# %% ../nbs/00_datasets.ipynb #980476c2
+# %% ../nbs/00_datasets.ipynb #f68bb578
 class Tokenizer:
     "Turn sentences into lists of ids: 0 is kept for padding, 1 stands for every unknown word."
     def __init__(self,
-        words,  # the known words, each a str, without duplicates; their ids count from 2
+        words,  # the known words, each a str; their ids count from 2
     ):
+        "Raises ValueError for a word that occurs twice, and for the empty word and [UNK], which are added here."
         self.words = ["", "[UNK]", *words]
         self.ids = {word: number for number, word in enumerate(self.words)}
         if len(self.ids) != len(self.words):

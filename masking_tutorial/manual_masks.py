@@ -8,7 +8,7 @@ __all__ = ['MyLayer']
 # %% ../nbs/04_manual_masks.ipynb #8df561a2
 import keras
 
-# %% ../nbs/04_manual_masks.ipynb #339f1ab9
+# %% ../nbs/04_manual_masks.ipynb #ce04ace8
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class MyLayer(keras.layers.Layer):
     """Ids to one vector for each sequence: an embedding, and an LSTM that gets the embedding's mask by hand.
@@ -21,10 +21,10 @@ class MyLayer(keras.layers.Layer):
         units=32,        # features of the result
         **kwargs,        # as for any layer: name, dtype, trainable
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.input_dim, self.output_dim, self.units = input_dim, output_dim, units
-        self.embedding = keras.layers.Embedding(input_dim, output_dim, mask_zero=True)
-        self.lstm = keras.layers.LSTM(units)
+        self.embedding = keras.layers.Embedding(input_dim, output_dim, mask_zero=True, dtype=self.dtype_policy)
+        self.lstm = keras.layers.LSTM(units, dtype=self.dtype_policy)
 
     def build(self, input_shape):
         self.embedding.build(input_shape)

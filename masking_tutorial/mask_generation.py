@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['get_mask', 'show_mask', 'mask_from_lengths', 'lengths_from_mask', 'is_right_padded', 'padding_error']
 
-# %% ../nbs/02_mask_generation.ipynb #327d16d4
+# %% ../nbs/02_mask_generation.ipynb #c386200a
 import keras
 import numpy as np
 from .datasets import PADDING, VALID, as_svg, new_figure
-from .padding import _check_length, _check_side, pad_sequences
+from .padding import _as_sequences, _check_length, _check_side, pad_sequences
 
 # %% ../nbs/02_mask_generation.ipynb #403fb311
 def get_mask(
@@ -24,7 +24,7 @@ def get_mask(
         raise TypeError(f"an object of type {type(tensor).__name__} cannot carry a mask: {hint}")
     return getattr(tensor, "_keras_mask", None)
 
-# %% ../nbs/02_mask_generation.ipynb #af22ae42
+# %% ../nbs/02_mask_generation.ipynb #be3dedf1
 def _as_mask(mask):
     "A mask as a NumPy array; raises ValueError where it is not boolean or not (batch, time)."
     mask = np.asarray(mask)
@@ -37,14 +37,15 @@ def _as_mask(mask):
 
 
 def show_mask(
-    tokens,  # (batch, time) ids or words; or lists of them, each as long as it is valid or longer
+    tokens,  # (batch, time) ids or words; or lists of them, which may leave out padding at the end
     mask,    # (batch, time) bool, True where a step is valid
 ):           # Svg: the picture for a notebook, a table of text elsewhere
     """Draw a batch: valid tokens on colour, padding in grey.
 
-    Raises ValueError for a mask that is not boolean or not (batch, time), and where a valid step has no token."""
+    Raises ValueError for a mask that is not boolean or not (batch, time), and where a valid step has no token;
+    ImportError where matplotlib is missing."""
     mask = _as_mask(mask)
-    rows = [list(row) for row in tokens]
+    rows = [list(row) for row in (np.asarray(tokens) if keras.ops.is_tensor(tokens) else tokens)]
     if len(rows) != len(mask):
         raise ValueError(f"there are {len(rows)} rows of tokens, but the mask has {len(mask)}")
     for number, (row, valid) in enumerate(zip(rows, mask)):
@@ -71,13 +72,13 @@ def _rectangle(corner, width, height, color):
     from matplotlib.patches import Rectangle
     return Rectangle(corner, width, height, facecolor=color, linewidth=0)
 
-# %% ../nbs/02_mask_generation.ipynb #9396d4e4
+# %% ../nbs/02_mask_generation.ipynb #1994361b
 def mask_from_lengths(
     lengths,         # (batch,) int, valid steps of each sequence; or a symbolic tensor
     maxlen=None,     # steps of the mask; None: as many as the longest has (a symbolic tensor needs a number)
     padding="post",  # "pre" or "post": where the padding is
 ):                   # boolean (batch, maxlen), True where a step is valid; symbolic if lengths is
-    """Make a mask from lengths, which is exact whatever the data hold.
+    """Make a mask from lengths: exact if the lengths and the side are right, whatever the data hold.
 
     Raises ValueError for lengths that are no list of integers, negative or longer than maxlen. The values of a
     symbolic tensor are not known yet and are not checked."""
@@ -86,12 +87,14 @@ def mask_from_lengths(
                 or keras.ops.is_tensor(lengths) and not hasattr(lengths, "numpy"))
     if symbolic and maxlen is None:
         raise ValueError("the lengths are symbolic, so the longest is not known yet: pass maxlen")
+    lengths = lengths if symbolic else np.asarray(lengths)
+    maxlen = maxlen if maxlen is None else _check_length("maxlen", maxlen)
+    dtype = keras.backend.standardize_dtype(lengths.dtype)
+    if len(lengths.shape) != 1 or "int" not in dtype and 0 not in lengths.shape:
+        raise ValueError(f"lengths has the shape {tuple(lengths.shape)} and dtype {dtype}: "
+                         "it must be a list of integers")
     if not symbolic:
-        lengths = np.asarray(lengths)
-        if lengths.ndim != 1 or lengths.dtype.kind not in "iu" and lengths.size:
-            raise ValueError(f"lengths has the shape {lengths.shape} and dtype {lengths.dtype}: "
-                             "it must be a list of integers")
-        maxlen = int(lengths.max(initial=0)) if maxlen is None else _check_length("maxlen", maxlen)
+        maxlen = int(lengths.max(initial=0)) if maxlen is None else maxlen
         wrong = np.flatnonzero((lengths < 0) | (lengths > maxlen))
         if len(wrong):
             raise ValueError(f"sequence {wrong[0]} has the length {lengths[wrong[0]]}: "
@@ -121,13 +124,13 @@ def lengths_from_mask(
 def is_right_padded(
     mask,     # (batch, time) bool, True where a step is valid
 ) -> bool:
-    """Say whether all padding is behind the data, as fast recurrent kernels on a GPU need it.
+    """Say whether all padding is after the data, as fast recurrent kernels on a GPU need it.
 
     Raises ValueError for a mask that is not boolean or not (batch, time)."""
     mask = _as_mask(mask)
     return not (mask[:, 1:] & ~mask[:, :-1]).any()
 
-# %% ../nbs/02_mask_generation.ipynb #6f1122d7
+# %% ../nbs/02_mask_generation.ipynb #605022de
 def padding_error(
     f,                # function, layer or model: takes a batch, returns a tensor, or a list or dict of tensors
     sequences,        # sequences of at least one step, as for pad_sequences; some must get padding
@@ -137,11 +140,13 @@ def padding_error(
     dtype=None,       # dtype of the batch; None: int32 for integers, float32 for floats
     with_mask=False,  # True: call f(batch, mask) with a boolean mask (batch, time) made from the lengths
 ) -> float:           # largest absolute difference at valid steps, in the unit of the output; NaN if there is a NaN
-    """Compare `f` on the padded batch with `f` on each sequence alone: 0 means that padding changes nothing.
+    """Return the largest difference, at valid steps, between `f` on the padded batch and `f` on each sequence alone.
+
+    0 means that padding changes nothing for these sequences, these weights and this padding.
 
     Raises ValueError if no sequence gets any padding, if one is empty or longer than maxlen, and if an output has
     neither the steps of the input nor a shape that is independent of them."""
-    lengths = np.array([len(sequence) for sequence in sequences])
+    sequences, lengths = _as_sequences(sequences)
     maxlen = int(lengths.max(initial=0)) if maxlen is None else _check_length("maxlen", maxlen)
     for number, length in enumerate(lengths):
         if not 0 < length <= maxlen:
@@ -164,6 +169,9 @@ def padding_error(
     for number, (sequence, length) in enumerate(zip(sequences, lengths)):
         valid = slice(0, length) if padding == "post" else slice(maxlen - length, None)
         for in_batch, alone in zip(together, outputs([sequence], length), strict=True):
+            if in_batch.shape[:1] != lengths.shape or alone.shape[:1] != (1,):
+                raise ValueError(f"for a batch of {len(lengths)} sequences the output has the shape {in_batch.shape}: "
+                                 "its first axis must be the batch")
             if in_batch.shape[1:] == alone.shape[1:]:  # no time axis, or no padding
                 pair = in_batch[number], alone[0]
             elif in_batch.shape[1] == maxlen and alone.shape[1] == length and in_batch.shape[2:] == alone.shape[2:]:
@@ -172,5 +180,6 @@ def padding_error(
                 raise ValueError(f"for {maxlen} steps the output has the shape {in_batch.shape}, for the {length} "
                                  f"steps of sequence {number} alone it has {alone.shape}: padding_error needs "
                                  "an output with the steps of the input, or without a time axis")
-            differences.append(np.abs(pair[0] - pair[1]).max(initial=0))
+            with np.errstate(invalid="ignore"):
+                differences.append(np.where(pair[0] == pair[1], 0, np.abs(pair[0] - pair[1])).max(initial=0))
     return float(np.max(differences))

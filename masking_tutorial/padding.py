@@ -10,13 +10,16 @@ import operator, reprlib
 from itertools import chain
 import numpy as np
 
-# %% ../nbs/01_padding.ipynb #bfaf6362
+# %% ../nbs/01_padding.ipynb #c44ab904
 def _cast(values, dtype):
     "Cast an array to `dtype`, or return None where some value would come out as a different one."
     if dtype.kind == "O":
         return values.astype(object)
     if dtype.kind in "US":
-        text = values.astype(dtype.kind)
+        try:
+            text = values.astype(dtype.kind)
+        except UnicodeError:  # bytes hold ASCII
+            return None
         longest = np.strings.str_len(text).max(initial=0)
         width = dtype.itemsize // np.dtype(f"{dtype.kind}1").itemsize or longest  # a plain str takes what it needs
         return text.astype(f"{dtype.kind}{width}") if longest <= width else None
@@ -27,15 +30,15 @@ def _cast(values, dtype):
     with np.errstate(all="ignore"):  # NumPy would warn of what is looked for below
         cast = values.astype(dtype)
         if values.dtype.kind == dtype.kind == "f":
-            lost = np.isinf(cast) & ~np.isinf(values)
+            lost = (np.isinf(cast) & ~np.isinf(values)) | ((cast == 0) & (values != 0))
         elif values.dtype.kind in "iu" and dtype.kind in "iu":
             lost = (values < np.iinfo(dtype).min) | (values > np.iinfo(dtype).max)
         else:
             lost = cast.astype(values.dtype) != values
             for whole, real in ((values, cast), (cast, values)):
                 if whole.dtype.kind in "iu" and real.dtype.kind == "f":
-                    # just past the largest integer, casting there and back can end where it began
-                    lost |= real >= 2.0 ** int(np.iinfo(whole.dtype).max).bit_length()
+                    # past either end of the integers, casting there and back can end where it began
+                    lost |= ~np.isfinite(real) | (real >= 2.0 ** int(np.iinfo(whole.dtype).max).bit_length())
     return None if np.any(lost) else cast
 
 # %% ../nbs/01_padding.ipynb #321d9b87
@@ -57,7 +60,7 @@ def _flat_at_once(sequences, dtype):
     except ValueError:  # steps of different shapes
         return None
 
-# %% ../nbs/01_padding.ipynb #fe88c1da
+# %% ../nbs/01_padding.ipynb #21ba6bac
 def _misfit(what, value, dtype):
     "The error for a value that `dtype` cannot hold, with a way out."
     value = np.asarray(value)
@@ -87,16 +90,21 @@ def _flat_step_by_step(sequences, first_places, dtype):
             if values.shape != first[1]:
                 raise ValueError(f"{where} has the shape {values.shape}, but {first[0]} has {first[1]}: "
                                  "all steps need the same shape")
-            cast = _cast(values, dtype)
+            if values.dtype.kind == "f" and not hasattr(step, "dtype") and np.any(np.abs(values) >= 2.0**53):
+                # one float made all of the step float, where large integers are no longer exact
+                each = [_cast(np.asarray(one), dtype) for one in np.asarray(step, object).flat]
+                cast = None if any(one is None for one in each) else np.array(each, dtype).reshape(values.shape)
+            else:
+                cast = _cast(values, dtype)
             if cast is None:
                 raise _misfit(where, step, dtype)
             parts.append(cast)
-    return np.array(parts) if parts else np.array(parts, dtype)
+    return np.stack(parts) if parts else np.array(parts, dtype)
 
-# %% ../nbs/01_padding.ipynb #8a463e98
+# %% ../nbs/01_padding.ipynb #4f60fa85
 def _check_side(name, side):
     if side not in ("pre", "post"):
-        raise ValueError(f"{name}={side!r}: choose 'pre' (before the sequence) or 'post' (behind it)")
+        raise ValueError(f"{name}={side!r}: choose 'pre' (before the sequence) or 'post' (after it)")
 
 
 def _check_length(name, length):
@@ -154,7 +162,9 @@ def pad_sequences(
     truncating="pre",  # "pre" or "post": where a sequence longer than maxlen is cut
     value=0.0,         # what the padding holds; must fit into dtype
 ):                     # NumPy array (sequences, maxlen) or (sequences, maxlen, features...)
-    """Pad sequences to one length; like `keras.utils.pad_sequences`, but it never changes a value.
+    """Pad sequences to one length, like `keras.utils.pad_sequences`, but without changing a value.
+
+    The one change that is allowed is to round a float to a shorter float.
 
     Without any sequence the result is (0, maxlen). Raises ValueError, naming the sequence and the step, for a value
     that does not fit into dtype, for steps of different shapes and for what is no sequence; also for an unknown
@@ -183,7 +193,7 @@ def pad_sequences(
     padded[valid if padding == "post" else valid[:, ::-1]] = flat
     return padded
 
-# %% ../nbs/01_padding.ipynb #55cc85e3
+# %% ../nbs/01_padding.ipynb #dbb59149
 def unpad(
     padded,         # array (sequences, steps) or (sequences, steps, features...)
     lengths,        # (sequences,) int, valid steps of each sequence
@@ -191,7 +201,7 @@ def unpad(
 ) -> list:          # an array of its own length for each sequence; a copy, no view
     """Take the padding off again: the inverse of `pad_sequences`.
 
-    Raises ValueError for lengths that are no integers, of another number than the rows,
+    Raises ValueError for lengths that are no integers, or not one for each row,
     negative or longer than a row."""
     _check_side("padding", padding)
     padded, lengths = np.asarray(padded), np.asarray(lengths)
