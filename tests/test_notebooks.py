@@ -202,9 +202,9 @@ def test_canonical_form_drops_traces_of_editing():
 # The notebooks of the course.
 
 
-def test_chapters_are_numbered_in_order():
-    assert list(NUMBERS.values()) == list(range(len(CHAPTERS)))
-    assert len(NOTEBOOKS) == len(CHAPTERS) + 1 > 1
+def test_each_chapter_has_a_number_and_a_name_of_its_own():
+    assert [path.stem for path in CHAPTERS] == [f"{number:02}_{name}" for name, number in NUMBERS.items()]
+    assert len(set(NUMBERS.values())) == len(CHAPTERS) == len(NOTEBOOKS) - 1 > 0
 
 
 @each_notebook
