@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['get_mask', 'show_mask', 'mask_from_lengths', 'lengths_from_mask', 'is_right_padded', 'padding_error']
 
-# %% ../nbs/02_mask_generation.ipynb #c386200a
+# %% ../nbs/02_mask_generation.ipynb #76a7ff04
 import keras
 import numpy as np
-from .datasets import PADDING, VALID, as_svg, new_figure
+from .datasets import PADDING, VALID, Svg, as_svg, new_figure
 from .padding import _as_sequences, _check_length, _check_side, pad_sequences
 
 # %% ../nbs/02_mask_generation.ipynb #403fb311
@@ -24,7 +24,7 @@ def get_mask(
         raise TypeError(f"an object of type {type(tensor).__name__} cannot carry a mask: {hint}")
     return getattr(tensor, "_keras_mask", None)
 
-# %% ../nbs/02_mask_generation.ipynb #be3dedf1
+# %% ../nbs/02_mask_generation.ipynb #623cf307
 def _as_mask(mask):
     "A mask as a NumPy array; raises ValueError where it is not boolean or not (batch, time)."
     mask = np.asarray(mask)
@@ -42,8 +42,8 @@ def show_mask(
 ):           # Svg: the picture for a notebook, a table of text elsewhere
     """Draw a batch: valid tokens on colour, padding in grey.
 
-    Raises ValueError for a mask that is not boolean or not (batch, time), and where a valid step has no token;
-    ImportError where matplotlib is missing."""
+    Without matplotlib only the table is there. Raises ValueError for a mask that is not boolean or not (batch, time),
+    and where a valid step has no token."""
     mask = _as_mask(mask)
     rows = [list(row) for row in (np.asarray(tokens) if keras.ops.is_tensor(tokens) else tokens)]
     if len(rows) != len(mask):
@@ -56,8 +56,10 @@ def show_mask(
     width = max((len(str(token)) for row in rows for token in row), default=1)
     text = "\n".join(" ".join((str(token) if valid else "·").rjust(width) for token, valid in zip(row, valids))
                      for row, valids in zip(rows, mask))
-    figure, (axis,) = new_figure(width=max(1.5, 0.1 * (width + 2) * mask.shape[1]),
-                                 height=max(0.5, 0.26 * len(rows)))
+    try:
+        figure, (axis,) = new_figure(width=max(1.5, 0.1 * (width + 2) * mask.shape[1]), height=max(0.5, 0.26 * len(rows)))
+    except ImportError:
+        return Svg(None, text)
     axis.set(xlim=(0, mask.shape[1]), ylim=(len(rows), 0))
     axis.set_axis_off()
     for number, (row, valids) in enumerate(zip(rows, mask)):

@@ -60,12 +60,16 @@ def _flat_at_once(sequences, dtype):
     except ValueError:  # steps of different shapes
         return None
 
-# %% ../nbs/01_padding.ipynb #21ba6bac
+# %% ../nbs/01_padding.ipynb #0d5ce682
 def _misfit(what, value, dtype):
     "The error for a value that `dtype` cannot hold, with a way out."
     value = np.asarray(value)
     if value.dtype.kind == "f" and dtype.kind in "biu":
         hint = "pass dtype='float32', or another float"
+    elif value.tolist() is None:
+        hint = "None is no number: remove it, or put a number in its place"
+    elif dtype.kind in "US":
+        hint = "pass a str as value"
     elif value.dtype.kind in "US":
         hint = "for text, pass dtype=object and a str as value"
     else:
@@ -101,7 +105,7 @@ def _flat_step_by_step(sequences, first_places, dtype):
             parts.append(cast)
     return np.stack(parts) if parts else np.array(parts, dtype)
 
-# %% ../nbs/01_padding.ipynb #4f60fa85
+# %% ../nbs/01_padding.ipynb #0e13a39f
 def _check_side(name, side):
     if side not in ("pre", "post"):
         raise ValueError(f"{name}={side!r}: choose 'pre' (before the sequence) or 'post' (after it)")
@@ -188,6 +192,8 @@ def pad_sequences(
     flat = _flat_at_once(sequences, dtype)
     if flat is None:
         flat = _flat_step_by_step(sequences, cut * (truncating == "pre"), dtype)
+    if dtype.kind == "O" and isinstance(value, float) and any(isinstance(one, str) for one in flat.flat):
+        raise ValueError(f"value={value!r} would stand among words: pass a str, such as value=''")
     valid = np.arange(maxlen) < lengths[:, None]
     padded = np.full((len(lengths), maxlen, *flat.shape[1:]), fill, np.result_type(flat, fill))
     padded[valid if padding == "post" else valid[:, ::-1]] = flat

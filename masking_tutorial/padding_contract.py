@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CLAUSES', 'TOLERANCES', 'Clause', 'PaddingReport', 'check_padding', 'assert_padding_contract']
 
-# %% ../nbs/08_padding_contract.ipynb #ff9fdb77
-import html, json, pathlib, tempfile
+# %% ../nbs/08_padding_contract.ipynb #e9ec923e
+import html, json, pathlib, reprlib, tempfile
 from typing import NamedTuple
 import keras
 import numpy as np
@@ -15,9 +15,9 @@ from .custom_layers import _like_features
 from .datasets import LEAK, VALID
 from .mask_generation import get_mask, is_right_padded, lengths_from_mask, mask_from_lengths
 from .padding import _check_side
-from .propagation import _each, _sort_arguments, _switch, trace_masks
+from .propagation import _each, _Recorder, _sort_arguments, _switch
 
-# %% ../nbs/08_padding_contract.ipynb #4fa2592f
+# %% ../nbs/08_padding_contract.ipynb #984031df
 CLAUSES = ("amount", "side", "content", "neighbours", "gradients", "mask", "predict", "compiled", "loss", "saved")
 
 
@@ -32,10 +32,11 @@ class Clause(NamedTuple):
 class PaddingReport:
     "What became of each clause; true if none is broken. Prints as a table, and gives HTML and JSON."
     def __init__(self,
-        clauses,    # dict from the name of a clause to its Clause
-        tolerance,  # largest difference that counts as equal, as a share of the largest output
+        clauses,      # dict from the name of a clause to its Clause
+        tolerance,    # largest difference that counts as equal, as a share of the largest output
+        constant=(),  # names of the inputs that were not varied
     ):
-        self.clauses, self.tolerance = clauses, tolerance
+        self.clauses, self.tolerance, self.constant = clauses, tolerance, tuple(constant)
 
     def __bool__(self):
         return all(clause.status != "broken" for clause in self.clauses.values())
@@ -50,8 +51,8 @@ class PaddingReport:
     def __repr__(self):
         table = list(self._table())
         widths = [max(map(len, column)) for column in zip(*table)]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
-                         for line in table)
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in table]
+        return "\n".join(lines + [f"inputs that were not varied: {', '.join(self.constant)}"] * bool(self.constant))
 
     def _repr_html_(self):
         head, *rows = ["".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in line)
@@ -66,61 +67,138 @@ class PaddingReport:
         clauses = {name: clause._asdict() for name, clause in self.clauses.items()}
         for clause in clauses.values():  # JSON knows neither NaN nor infinity
             clause["difference"] = clause["difference"] if np.isfinite(clause["difference"]) else None
-        return json.dumps({"kept": bool(self), "tolerance": self.tolerance, "clauses": clauses})
+        return json.dumps({"kept": bool(self), "tolerance": self.tolerance, "constant": self.constant, "clauses": clauses})
 
-# %% ../nbs/08_padding_contract.ipynb #7de8c3c2
+# %% ../nbs/08_padding_contract.ipynb #09194848
 class _NotTested(Exception):
     "A clause that cannot be tested on this model, with the reason."
 
 
+class _Watch(_Recorder):
+    "A recorder that also sees in which precision layers compute, and ids that an embedding does not know."
+    def __init__(self, states, unbuilt):
+        super().__init__(states, unbuilt)
+        self.dtypes, self.unknown = set(), None
+
+    def call(self, original, layer, args, kwargs):
+        self.dtypes.add(layer.compute_dtype)
+        count, ids = getattr(layer, "input_dim", None), args[0] if args else None
+        if isinstance(count, int) and hasattr(layer, "output_dim") and (isinstance(ids, np.ndarray) or hasattr(ids, "numpy")):
+            ids = np.asarray(ids)
+            if ids.size and (ids == np.round(ids)).all() and (ids.max() >= count or ids.min() < -count):
+                worst = ids.max() if ids.max() >= count else ids.min()
+                self.unknown = self.unknown or (f"the batch holds the id {int(worst)}, but layer '{layer.name}' knows "
+                                                f"the ids 0 to {count - 1} only")
+        return super().call(original, layer, args, kwargs)
+
+    def made(self):
+        "The masks (batch, time) that layers made on their own."
+        return [mask for row in self.rows if row and row.fate == "made" for mask in _each(row.mask_out)
+                if isinstance(mask, np.ndarray) and mask.ndim == 2]
+
+
+def _watch(model, batch, states, unbuilt):
+    "Run a model, and return the _Watch that looked on."
+    for _ in range(2):
+        watch = _Watch(states, unbuilt)
+        try:
+            with _switch.to(watch):
+                model(batch)
+        except Exception as error:
+            if watch.unknown:
+                raise ValueError(watch.unknown) from error
+            raise
+        if watch.unknown:  # on a GPU, TensorFlow takes zeros instead of raising
+            raise ValueError(watch.unknown)
+        if not watch.symbolic:
+            break  # otherwise layers were built on the way
+    return watch
+
+
 class _Inputs:
     "A batch, taken apart into sequences."
-    def __init__(self, model, batch, lengths, static):
+    def __init__(self, model, batch, lengths, static, states, unbuilt):
         self.structure = batch
         self.nested = isinstance(batch, (dict, list, tuple))
         paths = keras.tree.flatten_with_path(batch) if self.nested else [(("the batch",), batch)]
         self.names = ["/".join(map(str, path)) for path, _ in paths]
         self.leaves = [np.asarray(leaf) for _, leaf in paths]
         if len({leaf.shape[:1] for leaf in self.leaves}) != 1 or not self.leaves[0].ndim:
-            raise ValueError(f"the inputs have the shapes {[leaf.shape for leaf in self.leaves]}: "
-                             "the first axis of each must be the batch, of one size")
-        self.masks = [number for number, (name, leaf) in enumerate(zip(self.names, self.leaves))
-                      if leaf.ndim == 2 and (leaf.dtype == bool or "mask" in name.lower())]
+            raise ValueError(f"the inputs have the shapes {reprlib.repr([leaf.shape for leaf in self.leaves])}: "
+                             "the first axis of each must be the batch, of one size (a list means several inputs; "
+                             "pad a list of sequences first, with pad_sequences)")
+        unknown = set(static) - set(self.names)
+        if unknown:
+            raise ValueError(f"static names {', '.join(sorted(unknown))}, but the inputs are {', '.join(self.names)}")
+        specs = getattr(model, "inputs", None) or []
+        by_name = {spec.name: spec for spec in specs}
+        if all(name in by_name for name in self.names):
+            specs = [by_name[name] for name in self.names]
+        known = len(specs) == len(self.leaves)
+        sizes = [spec.shape[1] if len(spec.shape) > 1 else None for spec in specs] if known else [None] * len(self.leaves)
+        labels = [f"{name} {spec.name}" for name, spec in zip(self.names, specs)] if known else self.names
+        free = any(size is None and leaf.ndim > 1 for size, leaf in zip(sizes, self.leaves))
+        with_time = [leaf.ndim > 1 and name not in static and (size is None or not free)
+                     for name, leaf, size in zip(self.names, self.leaves, sizes)]
+        self.masks = [number for number, (label, leaf) in enumerate(zip(labels, self.leaves))
+                      if with_time[number] and leaf.ndim == 2 and (leaf.dtype == bool or "mask" in label.lower())]
+        self.masks.sort(key=lambda number: ("padding" not in labels[number], "mask" not in labels[number]))
         for number in self.masks:
             if not np.isin(self.leaves[number], (0, 1)).all():
-                raise ValueError(f"the input {self.names[number]} is no mask: it holds values other than 0 and 1")
-        self.valid = self._find_valid(model, lengths)
+                raise ValueError(f"the input {self.names[number]} is no mask: it holds values other than 0 and 1 "
+                                 "(if it is not meant as one, name it in static)")
+        self.watch = None
+        self.valid = self._find_valid([leaf for leaf, kept in zip(self.leaves, with_time) if kept], lengths, bool(static),
+                                      lambda: _watch(model, self.structure, states, unbuilt))
         self.lengths, self.steps = lengths_from_mask(self.valid), self.valid.shape[1]
         self.side = "post" if is_right_padded(self.valid) else "pre"
-        specs = getattr(model, "inputs", None) or []
-        sizes = [spec.shape[1] if len(spec.shape) > 1 else None for spec in specs]
-        sizes = sizes if len(sizes) == len(self.leaves) else [None] * len(self.leaves)
-        free = any(size is None and leaf.ndim > 1 for size, leaf in zip(sizes, self.leaves))
-        self.timed = [leaf.ndim > 1 and leaf.shape[1] == self.steps and name not in static
-                      and (size is None or not free) for name, leaf, size in zip(self.names, self.leaves, sizes)]
+        self.timed = [kept and leaf.shape[1] == self.steps for leaf, kept in zip(self.leaves, with_time)]
+        # whether the model is told what is padding
+        self.told = any(self.timed[number] for number in self.masks) or any(
+            leaf.size == len(self.lengths) and np.array_equal(leaf.ravel(), self.lengths)
+            for leaf, timed in zip(self.leaves, self.timed) if not timed)
         self.fixed = False  # until it is seen to refuse another number of steps
         self.fillers = [leaf[~self.valid][0] if timed else None for leaf, timed in zip(self.leaves, self.timed)]
 
-    def _find_valid(self, model, lengths):
-        with_time = [leaf for leaf in self.leaves if leaf.ndim > 1]
+    def _find_valid(self, with_time, lengths, chosen, watch):
         if not with_time:
             raise ValueError("no input has a time axis, so there is no padding")
+        rows = len(with_time[0])
+        if lengths is not None and np.shape(lengths) != (rows,):
+            raise ValueError(f"lengths has the shape {np.shape(lengths)}: it must hold a number for each of "
+                             f"the {rows} sequences")
+        self.watch = watch()
+        told = [self.leaves[number].astype(bool) for number in self.masks]
+        made = [mask for mask in self.watch.made() if mask.shape in [leaf.shape[:2] for leaf in with_time]]
+        # that of an input with time, where a static one has a mask, too
+        made.sort(key=lambda mask: not any(leaf.ndim == 2 and np.array_equal(mask, leaf != 0) for leaf in with_time))
+        # ids or vectors have time for sure; floats (batch, size) may be features
+        likely = next((leaf for leaf in with_time if leaf.ndim > 2 or leaf.dtype.kind in "iu"), with_time[0])
+        best = (told or made or [None])[0]
         if lengths is not None:
-            valid = mask_from_lengths(lengths, max(leaf.shape[1] for leaf in with_time))
-        elif self.masks:
-            valid = self.leaves[self.masks[0]].astype(bool)
+            steps = best.shape[1] if best is not None else likely.shape[1]
+            valid, pre = mask_from_lengths(lengths, steps), mask_from_lengths(lengths, steps, "pre")
+            valid = pre if best is not None and np.array_equal(best, pre) else valid
+            if told and not np.array_equal(told[0], valid):
+                raise ValueError(f"the input {self.names[self.masks[0]]} marks other steps than lengths: "
+                                 "a mask is True where a step is valid")
+        elif best is not None:
+            valid = best
+            if not told and not chosen and any(
+                    one.shape == best.shape and not np.array_equal(one, best) for one in made):
+                raise ValueError("the inputs are padded differently, so it is not clear which steps are valid: "
+                                 "pass lengths, and name in static the inputs that should stay as they are")
         else:
-            made = [mask for row in trace_masks(model, self.structure) if row.fate == "made"
-                    for mask in _each(row.mask_out)
-                    if isinstance(mask, np.ndarray) and mask.shape in [leaf.shape[:2] for leaf in with_time]]
-            nonzero = (with_time[0] != 0).reshape(*with_time[0].shape[:2], -1).any(axis=-1)
-            valid = made[0] if made else np.flip(np.maximum.accumulate(np.flip(nonzero, 1), axis=1), 1)
+            nonzero = (likely != 0).reshape(*likely.shape[:2], -1).any(axis=-1)
+            valid = np.flip(np.maximum.accumulate(np.flip(nonzero, 1), axis=1), 1)
         if len(valid) < 2 or valid.all():
             raise ValueError(f"the batch has {len(valid)} sequences and {int((~valid).sum())} padded steps: "
-                             "at least two sequences and some padding are needed, or nothing can be learnt")
+                             "at least two sequences and some padding are needed, or nothing can be learnt "
+                             "(without a mask, zeros at the end count as padding)")
         if not valid.any(axis=1).all():
             row = int(np.flatnonzero(~valid.any(axis=1))[0])
-            raise ValueError(f"sequence {row} has no valid step: leave it out, a model has no answer for it")
+            raise ValueError(f"sequence {row} has no valid step: leave it out, a model has no answer for it "
+                             "(or is a mask among the inputs True at padding?)")
         return valid
 
     def put_together(self, rows, steps, side, garbage=None):
@@ -140,7 +218,7 @@ class _Inputs:
             leaves.append(padded)
         return keras.tree.pack_sequence_as(self.structure, leaves) if self.nested else leaves[0]
 
-# %% ../nbs/08_padding_contract.ipynb #f662a101
+# %% ../nbs/08_padding_contract.ipynb #934627aa
 class _Marked(keras.layers.Layer):
     "Returns its input, with a mask that was given beforehand."
     def __init__(self, mask, **kwargs):
@@ -156,8 +234,8 @@ class _Marked(keras.layers.Layer):
 
 class _Garbage:
     "Stands in the place of Layer.__call__, and changes padding in what a mask-making layer returns."
-    def __init__(self, value):
-        self.value, self.layers, self.warnings = value, 0, 0  # _switch counts warnings about masks
+    def __init__(self, value, valid):
+        self.value, self.valid, self.layers, self.warnings = value, valid, 0, 0  # _switch counts warnings about masks
 
     def call(self, original, layer, args, kwargs):
         outputs = original(layer, *args, **kwargs)
@@ -167,55 +245,104 @@ class _Garbage:
         mask = get_mask(outputs)
         if mask is None or any(named.values()) or any(get_mask(one) is not None for one in tensors):
             return outputs
+        # a stale mask does not fit; another one belongs to an input that is padded differently
+        if not hasattr(mask, "numpy") or not np.array_equal(mask, self.valid) or outputs.shape[:2] != mask.shape:
+            return outputs
         self.layers += 1
         garbage = keras.ops.cast(self.value, outputs.dtype)
         changed = keras.ops.where(_like_features(mask, outputs), outputs, garbage)
         return _Marked(mask, autocast=False)(changed)
 
-# %% ../nbs/08_padding_contract.ipynb #e65f6c7f
+# %% ../nbs/08_padding_contract.ipynb #cf13df4e
 TOLERANCES = {"float16": 2e-2, "bfloat16": 1e-1}  # for outputs of these dtypes; 1e-4 for all others
+
+
+def _difference(a, b):
+    "The absolute difference, infinite where only one is NaN; 0 where both are NaN, or the same infinity."
+    a, b = np.asarray(a).astype("float64"), np.asarray(b).astype("float64")
+    with np.errstate(invalid="ignore"):
+        difference = np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf)
+    return np.where((a == b) | np.isnan(a) & np.isnan(b), 0, difference)
 
 
 class _Check:
     "The clauses of the contract, each a method that returns a Clause or raises _NotTested."
     def __init__(self, model, inputs, sides, targets, tolerance, nan, random):
         self.model, self.inputs, self.nan = model, inputs, nan
-        self.sides = (inputs.side,) if sides is None else tuple(sides)
+        self.sides = (inputs.side,) if sides is None else (sides,) if isinstance(sides, str) else tuple(sides)
         for side in self.sides:
             _check_side("sides", side)
         self.targets, self.random = targets, random
         self.rows, self.steps = range(len(inputs.lengths)), inputs.steps
         self.batch = inputs.put_together(self.rows, self.steps, inputs.side)
         together, again = self.run(self.batch), self.run(self.batch)
-        if any(not np.allclose(a, b, rtol=0, atol=1e-6, equal_nan=True) for a, b in zip(together, again)):
+        dtypes = {one.dtype.name for one in together} | inputs.watch.dtypes
+        self.tolerance = max(TOLERANCES.get(name, 1e-4) for name in dtypes) if tolerance is None else tolerance
+        sizes = [self.size_of([np.asarray(one)]) for one in together]
+        if any(a.shape != b.shape or _difference(a, b).max(initial=0) > min(1e-6, self.tolerance or 1e-6) * max(size, 1)
+               for a, b, size in zip(together, again, sizes)):
             raise ValueError("the model gives two answers for the same batch (randomness, or a state that changes): "
                              "it cannot be tested")
         self.alone = self.run_alone(together)
-        self.tolerance = tolerance or max(TOLERANCES.get(one.dtype.name, 1e-4) for one in together)
-        self.scale = [max(np.abs(answers[k].astype("float64")).max(initial=0) for answers in self.alone) or 1.0
-                      for k in range(len(together))]
-        self.in_batch = {(row, k): np.asarray(part)
-                         for row, k, part in self.parts(together, self.rows, self.steps, inputs.side)}
+        self.scale = [self.size_of([answers[k] for answers in self.alone]) for k in range(len(together))]
+        # whether the first axis of an output is time
+        self.timed = [one.shape[1:2] == (self.steps,) and
+                      (inputs.fixed or all(answers[k].shape[:1] == (length,)
+                                           for answers, length in zip(self.alone, inputs.lengths)))
+                      for k, one in enumerate(together)]
+        try:
+            self.in_batch = {(row, k): np.asarray(part)
+                             for row, k, part in self.parts(together, self.rows, self.steps, inputs.side)}
+        except _NotTested as reason:
+            raise ValueError(f"the model cannot be tested: {reason}") from None
+
+    @staticmethod
+    def size_of(arrays):
+        "The largest finite absolute value, or 1."
+        values = [np.abs(one.astype("float64")) for one in arrays]
+        return max(one.max(initial=0, where=np.isfinite(one)) for one in values) or 1.0
 
     def run(self, batch):
         outputs = keras.tree.flatten(self.model(batch))
         wrong = [type(one).__name__ for one in outputs if not keras.ops.is_tensor(one)]
         if wrong or not outputs:
             raise ValueError(f"the model returns {wrong[0] if wrong else 'nothing'}, which is no tensor")
+        if any(one.dtype == tf.string for one in outputs):
+            raise ValueError("the model returns strings, which have no differences")
+        rows = len(keras.tree.flatten(batch)[0]) if self.inputs.nested else len(batch)
+        wrong = [tuple(one.shape) for one in outputs if one.shape[:1] != (rows,)]
+        if wrong:
+            raise ValueError(f"an output has the shape {wrong[0]} for a batch of {rows} sequences: "
+                             "its first axis must be the batch")
         return outputs
 
     def run_alone(self, together):
         "The answers for each sequence without any padding; for a model of fixed length, those in the batch."
         if not self.inputs.fixed:
-            try:
-                batches = [self.inputs.put_together([row], self.inputs.lengths[row], self.inputs.side)
-                           for row in self.rows]
-                return [[np.asarray(one[0]) for one in self.run(batch)] for batch in batches]
-            except Exception as error:
-                if isinstance(error, ValueError) and "which is no tensor" in str(error):
-                    raise
-                self.inputs.fixed = True  # it was built for this number of steps, and raises for another
+            found, failed = [], {}
+            for row in self.rows:
+                try:
+                    outputs = self.run(self.inputs.put_together([row], self.inputs.lengths[row], self.inputs.side))
+                    found.append([np.asarray(one[0]) for one in outputs])
+                except Exception as error:
+                    failed[row] = error
+            if not failed:
+                return found
+            # was it built for one number of steps, or are only some lengths too much for it?
+            others = {self.inputs.lengths[row] for row in self.rows} - {self.steps, 1}  # Keras may let one step pass
+            if others - {self.inputs.lengths[row] for row in failed} or self.runs(self.steps + 3):
+                row, error = next(iter(failed.items()))
+                raise ValueError(f"the model raises {type(error).__name__} for sequence {row} alone, with its "
+                                 f"{self.inputs.lengths[row]} steps: leave such sequences out") from error
+            self.inputs.fixed = True
         return [[np.asarray(one[row]) for one in together] for row in self.rows]
+
+    def runs(self, steps):
+        try:
+            self.run(self.inputs.put_together(self.rows, steps, self.inputs.side))
+        except Exception:
+            return False
+        return True
 
     def parts(self, outputs, rows, steps, side):
         "Row, output and the part of it that stands for the valid steps; the whole where there is no time axis."
@@ -224,11 +351,16 @@ class _Check:
             valid = slice(0, length) if side == "post" else slice(steps - length, steps)
             for k, output in enumerate(outputs):
                 one, alone = output[place], self.alone[row][k]
-                with_time = one.shape[:1] == (steps,) and (self.inputs.fixed or alone.shape == (length, *one.shape[1:]))
-                if with_time:
+                if self.timed[k] and one.shape[1:] == alone.shape[1:]:
                     yield row, k, one[valid]
                 elif tuple(one.shape) == alone.shape:
                     yield row, k, one
+                # an axis that is shorter alone counts steps: a convolution has fewer, attention scores have two such axes
+                elif len(one.shape) == alone.ndim and all(
+                        size == there or there < size and (side == "post" or (there, size) == (length, steps))
+                        for size, there in zip(one.shape, alone.shape)):
+                    yield row, k, one[tuple(slice(0, there) if side == "post" else slice(size - there, size)
+                                            for size, there in zip(one.shape, alone.shape))]
                 else:
                     raise _NotTested(f"output {k} has the shape {tuple(one.shape)} in the batch and {alone.shape} alone: "
                                      "neither the steps of the input, nor a shape that does not depend on them")
@@ -238,14 +370,11 @@ class _Check:
         rows, steps, side = rows or self.rows, steps or self.steps, side or self.inputs.side
         worst, where = 0.0, ""
         for row, k, part in self.parts(outputs, rows, steps, side):
-            a, b = np.asarray(part).astype("float64"), np.asarray(expected[row, k]).astype("float64")
-            difference = np.nan_to_num(np.abs(a - b), nan=np.inf) / self.scale[k]
-            difference = np.where(np.isnan(a) & np.isnan(b), 0, difference)
+            difference = _difference(part, expected[row, k]) / self.scale[k]
             if difference.size and difference.max() > worst:
                 worst = float(difference.max())
                 step = np.unravel_index(difference.argmax(), difference.shape)[0] if difference.ndim else 0
-                with_time = difference.shape[:1] == (self.inputs.lengths[row],)
-                where = f"sequence {row}" + f", step {step}" * bool(with_time) + f", output {k}" * (len(self.scale) > 1)
+                where = f"sequence {row}" + f", step {step}" * self.timed[k] + f", output {k}" * (len(self.scale) > 1)
         broken = worst > self.tolerance
         return Clause("broken" if broken else "kept", reason, worst, where if broken else "")
 
@@ -260,7 +389,13 @@ class _Check:
     def amount(self):
         expected, found = self.without_padding(), []
         for steps in (self.steps, self.steps + 3, 2 * self.steps):
-            outputs = self.run(self.inputs.put_together(self.rows, steps, self.inputs.side))
+            try:
+                outputs = self.run(self.inputs.put_together(self.rows, steps, self.inputs.side))
+            except Exception:
+                if steps == self.steps:
+                    raise
+                found[0] = found[0]._replace(reason=f"each sequence alone, and in the batch; it takes no {steps} steps")
+                break  # there may be a longest sequence that it can take
             found.append(self.compare(
                 outputs, expected, "each sequence alone, and with more and more padding", steps=steps))
         return self.worst_of(found)
@@ -280,11 +415,16 @@ class _Check:
 
     def content(self):
         found = []
-        if self.inputs.masks:
-            outputs = self.run(self.inputs.put_together(self.rows, self.steps, self.inputs.side, self.drawn))
-            found.append(self.compare(outputs, self.in_batch, "other values at padded steps of the inputs"))
+        valid = mask_from_lengths(self.inputs.lengths, self.steps, self.inputs.side)
+        if self.inputs.told:
+            changed = self.inputs.put_together(self.rows, self.steps, self.inputs.side, self.drawn)
+            with _switch.to(_Watch({}, [])) as watch:
+                outputs = self.run(changed)
+            # a layer that makes a mask from the values may have made another one, and rightly
+            if all(np.array_equal(mask, valid) for mask in watch.made() if mask.shape == valid.shape):
+                found.append(self.compare(outputs, self.in_batch, "other values at padded steps of the inputs"))
         for value in (10.0, -100.0) + (float("nan"),) * self.nan:
-            garbage = _Garbage(value)
+            garbage = _Garbage(value, valid)
             with _switch.to(garbage):
                 outputs = self.run(self.batch)
             if garbage.layers:
@@ -301,7 +441,14 @@ class _Check:
             "the batch in reverse order, and in pairs", rows=rows) for rows in orders])
 
     def gradients(self):
-        weights = getattr(self.model, "trainable_variables", [])
+        if hasattr(self.model, "trainable_variables"):
+            names = [weight.path for weight in self.model.trainable_variables]
+            weights = [weight.value for weight in self.model.trainable_variables]
+        else:
+            with tf.GradientTape() as tape:  # it watches the weights that a function uses
+                self.run(self.batch)
+            weights = list(tape.watched_variables())
+            names = [weight.name for weight in weights]
         if not weights:
             raise _NotTested("there are no trainable weights")
         self.without_padding()
@@ -315,33 +462,32 @@ class _Check:
                             if part.dtype.is_floating)
             if not tf.is_tensor(total):
                 raise _NotTested("no output is a float")
-            found = tape.gradient(total, [weight.value for weight in weights])
+            found = tape.gradient(total, weights)
             return [np.zeros(weight.shape) if one is None else tf.convert_to_tensor(one).numpy().astype("float64")
                     for one, weight in zip(found, weights)]
 
         together = gradient(self.rows, self.steps)
         alone = [sum(parts) for parts in zip(*(gradient([row], self.inputs.lengths[row]) for row in self.rows))]
-        size = max(np.abs(one).max(initial=0) for one in alone) or 1.0
-        differences = [float(np.nan_to_num(np.abs(a - b), nan=np.inf).max(initial=0)) / size
-                       for a, b in zip(together, alone)]
+        size = self.size_of(alone)
+        differences = [float(_difference(a, b).max(initial=0)) / size for a, b in zip(together, alone)]
         worst = max(differences)
         broken = worst > 10 * self.tolerance  # sums over all sequences, taken in another order
         return Clause("broken" if broken else "kept",
                       "gradients of the weights: in the batch, and summed over sequences alone", worst,
-                      f"weight {weights[differences.index(worst)].path}" if broken else "")
+                      f"weight {names[differences.index(worst)]}" if broken else "")
 
     def mask(self):
         outputs = self.run(self.batch)
         expected = mask_from_lengths(self.inputs.lengths, self.steps, self.inputs.side)
         found = [(k, tuple(one.shape), np.asarray(get_mask(one)))
-                 for k, one in enumerate(outputs) if get_mask(one) is not None]
+                 for k, one in enumerate(outputs) if len(getattr(get_mask(one), 'shape', ())) == 2]  # attention scores have another
         if not found:
             raise _NotTested("no output carries a mask")
         for k, shape, mask in found:
             if shape[:2] != mask.shape:
                 return Clause("broken", f"the output has the shape {shape}, but its mask has {mask.shape}: it is stale",
                               where=f"output {k}")
-            if mask.shape == expected.shape and not np.array_equal(mask, expected):
+            if self.timed[k] and mask.shape == expected.shape and not np.array_equal(mask, expected):
                 row = int(np.flatnonzero((mask != expected).any(axis=1))[0])
                 return Clause("broken", "the mask of the output marks other steps than that of the input",
                               where=f"sequence {row}, output {k}")
@@ -373,27 +519,35 @@ class _Check:
         self.only_for_models()
         if not getattr(self.model, "compiled", False) or not self.model.loss:
             raise _NotTested("the model is not compiled with a loss")
-        self.without_padding()
         if len(self.scale) > 1:
             raise _NotTested("the model has several outputs")
         if self.targets is None:
             raise _NotTested("there are no targets; pass targets")
-        targets = np.asarray(self.targets)
-        with_time = targets.shape[1:2] == (self.steps,)
-        filler = np.zeros((), targets.dtype)
+        targets, (output,) = np.asarray(self.targets), self.run(self.batch)
+        # one target for each class, in (batch, classes), is no target for each step
+        with_time = targets.shape[1:2] == (self.steps,) == output.shape[1:2] and (self.timed[0] or len(output.shape) > 2)
+        filler = targets[~self.inputs.valid][0] if with_time else None
+        # a loss that ignores a class takes it as padding; targets may vary where a mask or nothing else can tell
+        others = [filler + 1] if with_time and (get_mask(output) is not None or not self.timed[0]) else []
+        longer = [self.steps + 3] * bool(not self.inputs.fixed and (self.timed[0] or not with_time)
+                                         and self.runs(self.steps + 3))
+        if not others and not longer:
+            raise _NotTested("the amount of padding cannot be varied, and no mask tells the loss what is padding")
         losses = []
-        for steps, other in ((self.steps, filler), (self.steps, filler + 1), (self.steps + 3, filler)):
+        for steps, other in [(self.steps, filler), *((self.steps, other) for other in others),
+                             *((steps, filler) for steps in longer)]:
             y = targets
             if with_time:
                 mask = mask_from_lengths(self.inputs.lengths, steps, self.inputs.side)
-                y = np.full((len(targets), steps, *targets.shape[2:]), other, targets.dtype)
-                y[mask] = targets[self.inputs.valid]
+                y = np.empty((len(targets), steps, *targets.shape[2:]), targets.dtype)
+                y[:], y[mask] = other, targets[self.inputs.valid]
             x = self.inputs.put_together(self.rows, steps, self.inputs.side)
             losses.append(self.model.evaluate(x, y, batch_size=len(y), verbose=0, return_dict=True)["loss"])
         difference = max(losses) - min(losses)
         difference = float("inf") if np.isnan(difference) else difference / (max(map(abs, losses)) or 1.0)
         return Clause("broken" if difference > self.tolerance else "kept",
-                      "the loss with other amounts of padding" + ", and other targets at padded steps" * with_time,
+                      "the loss with " + " and ".join(["other amounts of padding"] * len(longer)
+                                                      + ["other targets at padded steps"] * len(others)),
                       difference)
 
     def saved(self):
@@ -402,10 +556,15 @@ class _Check:
             path = pathlib.Path(folder) / "model.keras"
             try:
                 self.model.save(path)
-                loaded = keras.saving.load_model(path, compile=False)
+                outputs = keras.tree.flatten(keras.saving.load_model(path, compile=False)(self.batch))
             except Exception as error:
-                raise _NotTested(f"saving or loading raises {type(error).__name__}") from error
-        return self.compare(keras.tree.flatten(loaded(self.batch)), self.in_batch, "before saving, and after loading")
+                reason = " ".join(str(error).split())[:120]
+                raise _NotTested(f"saving or loading raises {type(error).__name__}: {reason}") from error
+        for k, (before, after) in enumerate(zip(self.run(self.batch), outputs)):
+            masks = [None if mask is None else np.asarray(mask) for mask in (get_mask(before), get_mask(after))]
+            if not np.array_equal(*masks):
+                return Clause("broken", "the mask of the output is another one after loading", where=f"output {k}")
+        return self.compare(outputs, self.in_batch, "before saving, and after loading")
 
     def report(self):
         clauses = {}
@@ -414,23 +573,25 @@ class _Check:
                 clauses[name] = getattr(self, name)()
             except _NotTested as reason:
                 clauses[name] = Clause("not tested", str(reason))
-        return PaddingReport(clauses, self.tolerance)
+            except Exception as error:
+                clauses[name] = Clause("not tested", f"{type(error).__name__} was raised: " + " ".join(str(error).split())[:100])
+        constant = [name for name, timed in zip(self.inputs.names, self.inputs.timed) if not timed]
+        return PaddingReport(clauses, self.tolerance, constant)
 
-# %% ../nbs/08_padding_contract.ipynb #aa3495ea
+# %% ../nbs/08_padding_contract.ipynb #410608e4
 def _id_counts(layer):
     "The `input_dim` of every embedding in a layer, at any depth."
     own = [layer.input_dim] if hasattr(layer, "input_dim") and hasattr(layer, "output_dim") else []
     return own + [count for inner in getattr(layer, "layers", []) for count in _id_counts(inner)]
 
 
-def _made_batch(model, random):
+def _made_batch(model, random, most_steps=8):
     "A batch for the input specs of a model: ids that its embeddings know, lengths from 1 to full, zeros as padding."
     specs = getattr(model, "inputs", None)
     if not specs:
         raise ValueError("the model has no input specs from which a batch could be made: pass a batch")
-    steps = next((spec.shape[1] for spec in specs if len(spec.shape) > 1 and spec.shape[1]), 8)
-    if any(spec.shape[1] is None for spec in specs if len(spec.shape) > 1):
-        steps = 8
+    sizes = [spec.shape[1] for spec in specs if len(spec.shape) > 1]
+    steps = most_steps if None in sizes or not sizes else sizes[0]
     lengths = np.array([steps, 1, max(1, steps // 2), max(1, steps - 1)])
     valid = mask_from_lengths(lengths, steps)
     leaves = []
@@ -446,9 +607,17 @@ def _made_batch(model, random):
             leaf = leaf * valid.reshape(*valid.shape, *[1] * (len(shape) - 2))
         leaves.append(leaf.astype(spec.dtype))
     structure = getattr(model, "input", None)
-    return keras.tree.pack_sequence_as(structure, leaves) if isinstance(structure, (dict, list, tuple)) else leaves[0]
+    nested = isinstance(structure, (dict, list, tuple))
+    batch = keras.tree.pack_sequence_as(structure, leaves) if nested else leaves[0]
+    try:
+        model(batch)
+    except Exception:
+        if steps == most_steps and most_steps > 3:  # a table of positions, for example, may end before
+            return _made_batch(model, random, most_steps - 2)
+        raise
+    return batch
 
-# %% ../nbs/08_padding_contract.ipynb #f9ddbe67
+# %% ../nbs/08_padding_contract.ipynb #dc7ea5f0
 def check_padding(
     model,           # model, layer, or function of one batch; called as outside of training
     batch=None,      # padded batch as the model takes it: array, list, tuple, dict; None: made from the model's inputs
@@ -470,12 +639,22 @@ def check_padding(
     random = np.random.default_rng(seed)
     states = {id(variable): (variable, variable.numpy())
               for variable in [*getattr(model, "variables", []), *getattr(model, "metrics_variables", [])]}
+    unbuilt = []
+    logger = tf.get_logger()
+    level = logger.level
+    if targets is not None and batch is not None and len(targets) != len(keras.tree.flatten(batch)[0]):
+        raise ValueError(f"there are {len(targets)} targets for {len(keras.tree.flatten(batch)[0])} sequences")
     try:
-        inputs = _Inputs(model, _made_batch(model, random) if batch is None else batch, lengths, static)
+        logger.setLevel("ERROR")  # the model is compiled anew for each length, and TensorFlow would warn of that
+        inputs = _Inputs(model, _made_batch(model, random) if batch is None else batch, lengths, static, states, unbuilt)
         report = _Check(model, inputs, sides, targets, tolerance, nan, random).report()
     finally:
+        logger.setLevel(level)
         for variable, state in states.values():
             variable.assign(state)
+        for layer in unbuilt:
+            if layer.built:
+                layer.reset_state()
     if report.clauses["amount"].status == report.clauses["content"].status == "not tested":
         raise ValueError(f"the model cannot be tested: {report.clauses['amount'].reason}, "
                          f"and {report.clauses['content'].reason}")
@@ -485,9 +664,18 @@ def check_padding(
 def assert_padding_contract(
     model,      # as for check_padding
     batch=None, # as for check_padding
+    require=(), # names of clauses that must have been tested, of CLAUSES
     **options,  # as for check_padding
 ):
-    "Raise AssertionError, with the report, if a model breaks the padding contract; for use in tests."
+    """Raise AssertionError, with the report, if a model breaks the padding contract; for use in tests.
+
+    Raises it too if a clause in `require` was not tested, and ValueError for the name of no clause."""
+    unknown = set(require) - set(CLAUSES)
+    if unknown:
+        raise ValueError(f"there is no clause {', '.join(sorted(unknown))}: the clauses are {', '.join(CLAUSES)}")
     report = check_padding(model, batch, **options)
     if not report:
         raise AssertionError(f"the padding contract is broken\n{report}")
+    missing = [name for name in require if report.clauses[name].status == "not tested"]
+    if missing:
+        raise AssertionError(f"not tested, but required: {', '.join(missing)}\n{report}")

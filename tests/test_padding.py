@@ -340,7 +340,7 @@ TWO_RAGGED_AXES = tf.ragged.constant([[[1], [2, 3]], [[4]]])
         ([[1], "two"], {}, "sequence 1 is 'two', of type str: each sequence must be"),
         ([[1], {2}], {}, r"sequence 1 is \{2\}, of type set: each sequence must be"),
         ([np.array(1)], {}, r"sequence 0 is array\(1\), of type ndarray: each sequence must be"),
-        ([[1], [2, None]], {}, "sequence 1, step 1 is None, which does not fit into dtype int32: pass"),
+        ([[1], [2, None]], {}, "sequence 1, step 1 is None, which does not fit into dtype int32: None is no number"),
         ([[1], ["two", 2]], {}, "sequence 1, step 0 is 'two', which does not fit into dtype int32: for text, pass dtype=object"),
         ([[1], [2j]], {}, "sequence 1, step 0 is 2j, which does not fit into dtype int32: pass"),
         ([[1], [2.5]], {}, "sequence 1, step 0 is 2.5, which does not fit into dtype int32: pass dtype='float32'"),
