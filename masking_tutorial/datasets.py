@@ -68,7 +68,7 @@ def load_vowels(
         speakers = data["speaker"].astype("int64") - 1
     return Vowels([sequences[number] for number in chosen], speakers[chosen])
 
-# %% ../nbs/00_datasets.ipynb #dfa5386c
+# %% ../nbs/00_datasets.ipynb #f30eef26
 VALID, PADDING, LEAK = "#3b75af", "#dddddd", "#d1495b"  # the colours of the course: data, padding, trouble
 NO_MATPLOTLIB = "figures need matplotlib: pip install 'masking_tutorial[figures]'"
 
@@ -95,7 +95,7 @@ class Svg:
             raise ImportError(NO_MATPLOTLIB)
         Path(path).write_text(self.source, encoding="utf8")
 
-
+# %% ../nbs/00_datasets.ipynb #d0a3404e
 def new_figure(
     rows=1,     # number of axes, one below the other
     width=7.0,  # in inches
@@ -115,7 +115,7 @@ def new_figure(
         axis.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
-
+# %% ../nbs/00_datasets.ipynb #5c4ff460
 def as_svg(
     figure,  # a matplotlib Figure
     text,    # one sentence that says what the figure shows

@@ -24,7 +24,7 @@ def get_mask(
         raise TypeError(f"an object of type {type(tensor).__name__} cannot carry a mask: {hint}")
     return getattr(tensor, "_keras_mask", None)
 
-# %% ../nbs/02_mask_generation.ipynb #623cf307
+# %% ../nbs/02_mask_generation.ipynb #37f5df49
 def _as_mask(mask):
     "A mask as a NumPy array; raises ValueError where it is not boolean or not (batch, time)."
     mask = np.asarray(mask)
@@ -35,7 +35,7 @@ def _as_mask(mask):
         raise ValueError(f"the mask has the shape {mask.shape}: a mask is (batch, time)")
     return mask
 
-
+# %% ../nbs/02_mask_generation.ipynb #615b9b5f
 def show_mask(
     tokens,  # (batch, time) ids or words; or lists of them, which may leave out padding at the end
     mask,    # (batch, time) bool, True where a step is valid
@@ -74,7 +74,7 @@ def _rectangle(corner, width, height, color):
     from matplotlib.patches import Rectangle
     return Rectangle(corner, width, height, facecolor=color, linewidth=0)
 
-# %% ../nbs/02_mask_generation.ipynb #1994361b
+# %% ../nbs/02_mask_generation.ipynb #b21a16d1
 def mask_from_lengths(
     lengths,         # (batch,) int, valid steps of each sequence; or a symbolic tensor
     maxlen=None,     # steps of the mask; None: as many as the longest has (a symbolic tensor needs a number)
@@ -105,7 +105,7 @@ def mask_from_lengths(
     from_start = numeric.less(numeric.arange(maxlen), lengths[:, None])
     return from_start if padding == "post" else numeric.flip(from_start, axis=1)
 
-
+# %% ../nbs/02_mask_generation.ipynb #05eb2097
 def lengths_from_mask(
     mask,          # (batch, time) bool, True where a step is valid
 ) -> np.ndarray:   # (batch,) int64, number of valid steps
@@ -122,7 +122,7 @@ def lengths_from_mask(
                          "so it has no length")
     return mask.sum(axis=1)
 
-
+# %% ../nbs/02_mask_generation.ipynb #dd5aca19
 def is_right_padded(
     mask,     # (batch, time) bool, True where a step is valid
 ) -> bool:

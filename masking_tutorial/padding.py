@@ -105,7 +105,7 @@ def _flat_step_by_step(sequences, first_places, dtype):
             parts.append(cast)
     return np.stack(parts) if parts else np.array(parts, dtype)
 
-# %% ../nbs/01_padding.ipynb #0e13a39f
+# %% ../nbs/01_padding.ipynb #0c3e26c0
 def _check_side(name, side):
     if side not in ("pre", "post"):
         raise ValueError(f"{name}={side!r}: choose 'pre' (before the sequence) or 'post' (after it)")
@@ -120,7 +120,7 @@ def _check_length(name, length):
         pass
     raise ValueError(f"{name}={length!r}: it must be an integer, 0 or more")
 
-
+# %% ../nbs/01_padding.ipynb #638f8148
 _NO_SEQUENCE = (str, bytes, dict, set, frozenset)  # they have a length, but no steps in an order
 
 
@@ -157,7 +157,7 @@ def _as_sequences(sequences):
         sequences = [one if isinstance(one, plain) else np.asarray(one) for one in sequences]
     return sequences, lengths
 
-
+# %% ../nbs/01_padding.ipynb #d459d590
 def pad_sequences(
     sequences,         # list of lists, tuples or arrays; each (steps,) or (steps, features...); or a RaggedTensor
     maxlen=None,       # steps in the result; longer sequences are cut; None: as many as the longest has

@@ -69,7 +69,7 @@ class PaddingReport:
             clause["difference"] = clause["difference"] if np.isfinite(clause["difference"]) else None
         return json.dumps({"kept": bool(self), "tolerance": self.tolerance, "constant": self.constant, "clauses": clauses})
 
-# %% ../nbs/08_padding_contract.ipynb #09194848
+# %% ../nbs/08_padding_contract.ipynb #573ed6ed
 class _NotTested(Exception):
     "A clause that cannot be tested on this model, with the reason."
 
@@ -114,7 +114,7 @@ def _watch(model, batch, states, unbuilt):
             break  # otherwise layers were built on the way
     return watch
 
-
+# %% ../nbs/08_padding_contract.ipynb #b7f72b78
 class _Inputs:
     "A batch, taken apart into sequences."
     def __init__(self, model, batch, lengths, static, states, unbuilt):
@@ -253,7 +253,7 @@ class _Garbage:
         changed = keras.ops.where(_like_features(mask, outputs), outputs, garbage)
         return _Marked(mask, autocast=False)(changed)
 
-# %% ../nbs/08_padding_contract.ipynb #cf13df4e
+# %% ../nbs/08_padding_contract.ipynb #cd168e36
 TOLERANCES = {"float16": 2e-2, "bfloat16": 1e-1}  # for outputs of these dtypes; 1e-4 for all others
 
 
@@ -264,7 +264,7 @@ def _difference(a, b):
         difference = np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf)
     return np.where((a == b) | np.isnan(a) & np.isnan(b), 0, difference)
 
-
+# %% ../nbs/08_padding_contract.ipynb #2475f1e7
 class _Check:
     "The clauses of the contract, each a method that returns a Clause or raises _NotTested."
     def __init__(self, model, inputs, sides, targets, tolerance, nan, random):
@@ -617,7 +617,7 @@ def _made_batch(model, random, most_steps=8):
         raise
     return batch
 
-# %% ../nbs/08_padding_contract.ipynb #dc7ea5f0
+# %% ../nbs/08_padding_contract.ipynb #f4fe8716
 def check_padding(
     model,           # model, layer, or function of one batch; called as outside of training
     batch=None,      # padded batch as the model takes it: array, list, tuple, dict; None: made from the model's inputs
@@ -660,7 +660,7 @@ def check_padding(
                          f"and {report.clauses['content'].reason}")
     return report
 
-
+# %% ../nbs/08_padding_contract.ipynb #229d06c3
 def assert_padding_contract(
     model,      # as for check_padding
     batch=None, # as for check_padding

@@ -57,7 +57,7 @@ def _sort_arguments(layer, args, kwargs):
     tensors = [one for value in given.values() for one in keras.tree.flatten(value) if _is_tensor(one)]
     return tensors, named, bool(mask_names)
 
-# %% ../nbs/03_propagation.ipynb #2e16eb6c
+# %% ../nbs/03_propagation.ipynb #7a31bd1d
 def _fate(mask_in, mask_out, looked_at, warned):
     if not _any_mask(mask_in):
         return "made" if _any_mask(mask_out) else "none"
@@ -65,7 +65,7 @@ def _fate(mask_in, mask_out, looked_at, warned):
         return "used" if looked_at else "passed"
     return "used" if looked_at and not warned else "dropped"
 
-
+# %% ../nbs/03_propagation.ipynb #11b88252
 class _Recorder:
     "Writes a row for each layer call of one run, in the order in which the calls begin."
     # these call an inner layer for each step, where there is no time axis and no mask to speak of
@@ -169,7 +169,7 @@ class _Switch:
 
 _switch = _Switch()
 
-# %% ../nbs/03_propagation.ipynb #d9239a01
+# %% ../nbs/03_propagation.ipynb #9c32a4e1
 def _shapes(mask):
     return ", ".join("-" if one is None else str(tuple(one.shape)) for one in _each(mask))
 
@@ -223,7 +223,7 @@ class MaskTrace(list):
                       color=LEAK if row.fate == "dropped" or row.stripped else "#444444")
         return as_svg(figure, repr(self))
 
-
+# %% ../nbs/03_propagation.ipynb #8ed2179e
 def trace_masks(
     model,       # model, layer, or function that calls layers
     inputs,      # what to call it with: a batch as array or tensor, or a list or dict of them
