@@ -641,3 +641,58 @@ def test_without_a_batch_one_is_made(make):
 
 def test_a_made_batch_finds_a_broken_model():
     assert "content" in broken_clauses(check_padding(s4_positions()))
+
+
+def masked_lstm():
+    return keras.Sequential([layers.Embedding(WORDS, 4, mask_zero=True), layers.LSTM(3)])
+
+
+def pooled_by_mask():
+    ids, mask = keras.Input((None,), dtype="int32", name="ids"), keras.Input((None,), dtype="bool", name="mask")
+    return keras.Model({"ids": ids, "mask": mask}, layers.LSTM(3)(layers.Embedding(WORDS, 4)(ids), mask=mask))
+
+
+def test_a_mask_that_says_other_than_the_lengths_is_refused():
+    with pytest.raises(ValueError, match="^the input mask marks other steps than lengths: a mask is True where a step is valid$"):
+        check_padding(pooled_by_mask(), {"ids": IDS, "mask": VALID}, lengths=[6, 5, 3])
+
+
+def test_a_name_in_static_that_no_input_has_is_refused():
+    with pytest.raises(ValueError, match="^static names nothing, but the inputs are ids, mask$"):
+        check_padding(pooled_by_mask(), {"ids": IDS, "mask": VALID}, static=("nothing",))
+
+
+def test_lists_that_are_not_padded_yet_are_refused_with_advice():
+    with pytest.raises(ValueError, match=r"pad a list of sequences first, with pad_sequences\)$"):
+        check_padding(masked_lstm(), [[7, 6, 3], [7, 9]])
+
+
+def test_a_required_clause_must_have_been_tested():
+    assert_padding_contract(masked_lstm(), IDS, require=["amount", "gradients", "saved"])
+    with pytest.raises(AssertionError, match="^not tested, but required: side, loss\n"):
+        assert_padding_contract(masked_lstm(), IDS, require=["amount", "side", "loss"])
+    with pytest.raises(ValueError, match="^there is no clause speed: the clauses are amount, "):
+        assert_padding_contract(masked_lstm(), IDS, require=["speed"])
+
+
+def test_the_report_names_the_inputs_that_were_not_varied():
+    ids, size = keras.Input((None,), dtype="int32", name="ids"), keras.Input((4,), name="size")
+    words = layers.LSTM(4)(layers.Embedding(WORDS, 4, mask_zero=True)(ids))
+    report = check_padding(keras.Model([ids, size], words + size), [IDS, VECTORS[:, 0]])
+    assert report and report.constant == ("1",)
+    assert repr(report).endswith("\ninputs that were not varied: 1")
+    assert json.loads(report.to_json())["constant"] == ["1"]
+
+
+def test_a_batch_is_made_for_a_model_that_takes_few_steps():
+    ids = keras.Input((None,), dtype="int32")
+    places = ops.cumsum(ops.ones_like(ids), axis=1) - 1
+    words = layers.Add()([layers.Embedding(WORDS, 4, mask_zero=True)(ids), layers.Embedding(6, 4)(places)])
+    report = check_padding(keras.Model(ids, layers.LSTM(3)(words)))
+    assert report.clauses["amount"].status == "broken"  # Add drops the mask
+
+
+def test_the_level_of_tensorflow_s_logger_is_left_as_it_was():
+    tf.get_logger().setLevel("INFO")
+    check_padding(masked_lstm(), IDS)
+    assert tf.get_logger().level == 20

@@ -332,3 +332,12 @@ def test_a_masked_model_has_no_padding_error_and_loses_that_with_the_mask(paddin
 def test_the_ruler_refuses(function, sequences, options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         padding_error(function, sequences, **options)
+
+
+def test_without_matplotlib_a_batch_is_shown_as_text(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    shown = show_mask([[7, 3], [9, 0]], np.array([[True, True], [True, False]]))
+    assert repr(shown) == "7 3\n9 ·"
+    assert shown._repr_svg_() is None
+    with pytest.raises(ImportError, match="^figures need matplotlib"):
+        shown.save("batch.svg")

@@ -425,3 +425,8 @@ def test_unpadding_refuses(padded, lengths, padding, message):
 def test_waste_refuses(lengths, batch_size, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         padding_waste(lengths, batch_size)
+
+
+def test_words_are_not_padded_with_a_number_by_default():
+    with pytest.raises(ValueError, match=r"^value=0\.0 would stand among words: pass a str, such as value=''$"):
+        pad_sequences([["so", "good"], ["tepid"]], dtype=object)
