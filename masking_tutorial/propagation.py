@@ -10,9 +10,8 @@ import inspect, threading, warnings
 from contextlib import contextmanager
 from typing import NamedTuple
 import keras
-import numpy as np
 from .datasets import LEAK, PADDING, VALID, as_svg, new_figure
-from .mask_generation import get_mask, padding_error
+from .mask_generation import get_mask
 
 # %% ../nbs/03_propagation.ipynb #3151b80a
 class MaskRow(NamedTuple):
