@@ -199,6 +199,13 @@ def test_canonical_form_drops_traces_of_editing():
     assert canonical(notebook) == notebook
 
 
+def test_canonical_form_does_not_depend_on_which_stream_comes_first():
+    pieces = [new_output("stream", name=name, text=text) for name, text in [("stderr", "a"), ("stdout", "b"), ("stderr", "c")]]
+    for outputs in (pieces, pieces[1:2] + pieces[::2]):
+        notebook = canonical(new_notebook(cells=[new_code_cell("print(1)", execution_count=1, outputs=outputs)]))
+        assert [(one.name, one.text) for one in notebook.cells[0].outputs] == [("stdout", "b"), ("stderr", "ac")]
+
+
 # The notebooks of the course.
 
 

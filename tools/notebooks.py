@@ -119,11 +119,16 @@ def _canonical_outputs(outputs: list) -> list[dict]:
     result: list[dict] = []
     for output in outputs:
         if output.output_type == "stream":
-            # Where one stream is cut into pieces depends on timing.
-            if result and result[-1].get("name") == output.name:
-                result[-1]["text"] += output.text
+            # Where two streams are cut into pieces, and which of them comes first, depends on timing.
+            first = len(result)
+            while first and result[first - 1]["output_type"] == "stream":
+                first -= 1
+            same = next((stream for stream in result[first:] if stream["name"] == output.name), None)
+            if same:
+                same["text"] += output.text
             else:
-                result.append({"output_type": "stream", "name": output.name, "text": output.text})
+                place = first if output.name == "stdout" else len(result)
+                result.insert(place, {"output_type": "stream", "name": output.name, "text": output.text})
         elif output.output_type == "error":
             result.append(dict(output))
         else:
