@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['CLAUSES', 'TOLERANCES', 'Clause', 'PaddingReport', 'check_padding', 'assert_padding_contract']
 
-# %% ../nbs/08_padding_contract.ipynb #e9ec923e
-import html, json, pathlib, reprlib, tempfile
+# %% ../nbs/08_padding_contract.ipynb #237ec1ee
+import html, json, pathlib, reprlib, tempfile, threading
+from contextlib import contextmanager
 from typing import NamedTuple
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from .custom_layers import _like_features
 from .datasets import LEAK, VALID
 from .mask_generation import get_mask, is_right_padded, lengths_from_mask, mask_from_lengths
 from .padding import _check_side
-from .propagation import _each, _Recorder, _sort_arguments, _switch
+from .propagation import _each, _Recorder, _run_built, _sort_arguments, _switch
 
 # %% ../nbs/08_padding_contract.ipynb #984031df
 CLAUSES = ("amount", "side", "content", "neighbours", "gradients", "mask", "predict", "compiled", "loss", "saved")
@@ -69,7 +70,7 @@ class PaddingReport:
             clause["difference"] = clause["difference"] if np.isfinite(clause["difference"]) else None
         return json.dumps({"kept": bool(self), "tolerance": self.tolerance, "constant": self.constant, "clauses": clauses})
 
-# %% ../nbs/08_padding_contract.ipynb #573ed6ed
+# %% ../nbs/08_padding_contract.ipynb #dd7f9683
 class _NotTested(Exception):
     "A clause that cannot be tested on this model, with the reason."
 
@@ -99,25 +100,27 @@ class _Watch(_Recorder):
 
 def _watch(model, batch, states, unbuilt):
     "Run a model, and return the _Watch that looked on."
-    for _ in range(2):
-        watch = _Watch(states, unbuilt)
-        try:
-            with _switch.to(watch):
-                model(batch)
-        except Exception as error:
-            if watch.unknown:
-                raise ValueError(watch.unknown) from error
-            raise
-        if watch.unknown:  # on a GPU, TensorFlow takes zeros instead of raising
-            raise ValueError(watch.unknown)
-        if not watch.symbolic:
-            break  # otherwise layers were built on the way
+    watches = []
+
+    def new():
+        watches.append(_Watch(states, unbuilt))
+        return watches[-1]
+
+    try:
+        watch = _run_built(model, batch, new)
+    except Exception as error:
+        if watches[-1].unknown:
+            raise ValueError(watches[-1].unknown) from error
+        raise
+    if watch.unknown:  # on a GPU, TensorFlow takes zeros instead of raising
+        raise ValueError(watch.unknown)
     return watch
 
-# %% ../nbs/08_padding_contract.ipynb #b7f72b78
+# %% ../nbs/08_padding_contract.ipynb #fdbc73ad
 class _Inputs:
     "A batch, taken apart into sequences."
-    def __init__(self, model, batch, lengths, static, states, unbuilt):
+    def __init__(self, model, batch, lengths, static, states, unbuilt, empty=False):
+        self.empty = empty  # whether sequences without any valid step may be there
         self.structure = batch
         self.nested = isinstance(batch, (dict, list, tuple))
         paths = keras.tree.flatten_with_path(batch) if self.nested else [(("the batch",), batch)]
@@ -195,7 +198,7 @@ class _Inputs:
             raise ValueError(f"the batch has {len(valid)} sequences and {int((~valid).sum())} padded steps: "
                              "at least two sequences and some padding are needed, or nothing can be learnt "
                              "(without a mask, zeros at the end count as padding)")
-        if not valid.any(axis=1).all():
+        if not valid.any(axis=1).all() and not self.empty:
             row = int(np.flatnonzero(~valid.any(axis=1))[0])
             raise ValueError(f"sequence {row} has no valid step: leave it out, a model has no answer for it "
                              "(or is a mask among the inputs True at padding?)")
@@ -218,7 +221,7 @@ class _Inputs:
             leaves.append(padded)
         return keras.tree.pack_sequence_as(self.structure, leaves) if self.nested else leaves[0]
 
-# %% ../nbs/08_padding_contract.ipynb #934627aa
+# %% ../nbs/08_padding_contract.ipynb #8b7f63bd
 class _Marked(keras.layers.Layer):
     "Returns its input, with a mask that was given beforehand."
     def __init__(self, mask, **kwargs):
@@ -232,26 +235,37 @@ class _Marked(keras.layers.Layer):
         return self.given_mask
 
 
+def _makes(outputs, mask, masks_in, named, valid):
+    "Whether a layer makes the mask `valid`, and has made `outputs` with it."
+    if mask is None or len(outputs.shape) < 3 or any(named.values()) or any(one is not None for one in masks_in):
+        return False
+    # a stale mask does not fit; another one belongs to an input that is padded differently
+    return hasattr(mask, "numpy") and np.array_equal(mask, valid) and outputs.shape[:2] == mask.shape
+
+
+def _spoiled(outputs, value):
+    "A masked tensor with other values at padded steps, and the same mask."
+    mask = get_mask(outputs)
+    # of both signs, and not constant: an activation or a normalization would make one value of them
+    pattern = np.linspace(1, -1, outputs.shape[-1])
+    garbage = keras.ops.cast(value * pattern, outputs.dtype)
+    return _Marked(mask, autocast=False)(keras.ops.where(_like_features(mask, outputs), outputs, garbage))
+
+
 class _Garbage:
     "Stands in the place of Layer.__call__, and changes padding in what a mask-making layer returns."
     def __init__(self, value, valid):
         self.value, self.valid, self.layers, self.warnings = value, valid, 0, 0  # _switch counts warnings about masks
 
     def call(self, original, layer, args, kwargs):
-        outputs = original(layer, *args, **kwargs)
-        if isinstance(layer, _Marked) or not keras.ops.is_tensor(outputs) or len(outputs.shape) < 3:
-            return outputs
         tensors, named, _ = _sort_arguments(layer, args, kwargs)
-        mask = get_mask(outputs)
-        if mask is None or any(named.values()) or any(get_mask(one) is not None for one in tensors):
-            return outputs
-        # a stale mask does not fit; another one belongs to an input that is padded differently
-        if not hasattr(mask, "numpy") or not np.array_equal(mask, self.valid) or outputs.shape[:2] != mask.shape:
+        masks_in = [get_mask(one) for one in tensors]
+        outputs = original(layer, *args, **kwargs)
+        if isinstance(layer, _Marked) or not keras.ops.is_tensor(outputs) or not _makes(
+                outputs, get_mask(outputs), masks_in, named, self.valid):
             return outputs
         self.layers += 1
-        garbage = keras.ops.cast(self.value, outputs.dtype)
-        changed = keras.ops.where(_like_features(mask, outputs), outputs, garbage)
-        return _Marked(mask, autocast=False)(changed)
+        return _spoiled(outputs, self.value)
 
 # %% ../nbs/08_padding_contract.ipynb #cd168e36
 TOLERANCES = {"float16": 2e-2, "bfloat16": 1e-1}  # for outputs of these dtypes; 1e-4 for all others
@@ -264,10 +278,47 @@ def _difference(a, b):
         difference = np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf)
     return np.where((a == b) | np.isnan(a) & np.isnan(b), 0, difference)
 
-# %% ../nbs/08_padding_contract.ipynb #2475f1e7
+# %% ../nbs/08_padding_contract.ipynb #7bba1ea9
+def _like_valid(values, count, random):
+    "Other values of the kind that valid steps have: ids of the batch, or larger floats."
+    drawn = values[random.integers(0, len(values), count)]
+    return drawn if values.dtype.kind in "biu" else drawn * 10 + 10
+
+
+def _answers(outputs, rows):
+    "The tensors that a model returns for a number of sequences; raises ValueError for what cannot be compared."
+    outputs = keras.tree.flatten(outputs)
+    wrong = [type(one).__name__ for one in outputs if not keras.ops.is_tensor(one)]
+    if wrong or not outputs:
+        raise ValueError(f"the model returns {wrong[0] if wrong else 'nothing'}, which is no tensor")
+    if any(one.dtype == tf.string for one in outputs):
+        raise ValueError("the model returns strings, which have no differences")
+    wrong = [tuple(one.shape) for one in outputs if one.shape[:1] != (rows,)]
+    if wrong:
+        raise ValueError(f"an output has the shape {wrong[0]} for a batch of {rows} sequences: "
+                         "its first axis must be the batch")
+    return outputs
+
+
+def _check_repeats(together, again, tolerance):
+    "Raise ValueError where a model gives two answers for one batch."
+    sizes = [_size_of([np.asarray(one)]) for one in together]
+    if any(a.shape != b.shape or _difference(a, b).max(initial=0) > min(1e-6, tolerance or 1e-6) * max(size, 1)
+           for a, b, size in zip(together, again, sizes)):
+        raise ValueError("the model gives two answers for the same batch (randomness, or a state that changes): "
+                         "it cannot be tested")
+
+
+def _size_of(arrays):
+    "The largest finite absolute value, or 1."
+    values = [np.abs(one.astype("float64")) for one in arrays]
+    return max(one.max(initial=0, where=np.isfinite(one)) for one in values) or 1.0
+
+
 class _Check:
     "The clauses of the contract, each a method that returns a Clause or raises _NotTested."
-    def __init__(self, model, inputs, sides, targets, tolerance, nan, random):
+    def __init__(self, model, inputs, sides, targets, tolerance, nan, random, progress):
+        self.progress = progress
         self.model, self.inputs, self.nan = model, inputs, nan
         self.sides = (inputs.side,) if sides is None else (sides,) if isinstance(sides, str) else tuple(sides)
         for side in self.sides:
@@ -278,13 +329,9 @@ class _Check:
         together, again = self.run(self.batch), self.run(self.batch)
         dtypes = {one.dtype.name for one in together} | inputs.watch.dtypes
         self.tolerance = max(TOLERANCES.get(name, 1e-4) for name in dtypes) if tolerance is None else tolerance
-        sizes = [self.size_of([np.asarray(one)]) for one in together]
-        if any(a.shape != b.shape or _difference(a, b).max(initial=0) > min(1e-6, self.tolerance or 1e-6) * max(size, 1)
-               for a, b, size in zip(together, again, sizes)):
-            raise ValueError("the model gives two answers for the same batch (randomness, or a state that changes): "
-                             "it cannot be tested")
+        _check_repeats(together, again, self.tolerance)
         self.alone = self.run_alone(together)
-        self.scale = [self.size_of([answers[k] for answers in self.alone]) for k in range(len(together))]
+        self.scale = [_size_of([answers[k] for answers in self.alone]) for k in range(len(together))]
         # whether the first axis of an output is time
         self.timed = [one.shape[1:2] == (self.steps,) and
                       (inputs.fixed or all(answers[k].shape[:1] == (length,)
@@ -296,45 +343,27 @@ class _Check:
         except _NotTested as reason:
             raise ValueError(f"the model cannot be tested: {reason}") from None
 
-    @staticmethod
-    def size_of(arrays):
-        "The largest finite absolute value, or 1."
-        values = [np.abs(one.astype("float64")) for one in arrays]
-        return max(one.max(initial=0, where=np.isfinite(one)) for one in values) or 1.0
-
     def run(self, batch):
-        outputs = keras.tree.flatten(self.model(batch))
-        wrong = [type(one).__name__ for one in outputs if not keras.ops.is_tensor(one)]
-        if wrong or not outputs:
-            raise ValueError(f"the model returns {wrong[0] if wrong else 'nothing'}, which is no tensor")
-        if any(one.dtype == tf.string for one in outputs):
-            raise ValueError("the model returns strings, which have no differences")
-        rows = len(keras.tree.flatten(batch)[0]) if self.inputs.nested else len(batch)
-        wrong = [tuple(one.shape) for one in outputs if one.shape[:1] != (rows,)]
-        if wrong:
-            raise ValueError(f"an output has the shape {wrong[0]} for a batch of {rows} sequences: "
-                             "its first axis must be the batch")
-        return outputs
+        return _answers(self.model(batch), len(keras.tree.flatten(batch)[0]) if self.inputs.nested else len(batch))
 
     def run_alone(self, together):
         "The answers for each sequence without any padding; for a model of fixed length, those in the batch."
-        if not self.inputs.fixed:
-            found, failed = [], {}
-            for row in self.rows:
-                try:
-                    outputs = self.run(self.inputs.put_together([row], self.inputs.lengths[row], self.inputs.side))
-                    found.append([np.asarray(one[0]) for one in outputs])
-                except Exception as error:
-                    failed[row] = error
-            if not failed:
-                return found
-            # was it built for one number of steps, or are only some lengths too much for it?
-            others = {self.inputs.lengths[row] for row in self.rows} - {self.steps, 1}  # Keras may let one step pass
-            if others - {self.inputs.lengths[row] for row in failed} or self.runs(self.steps + 3):
-                row, error = next(iter(failed.items()))
-                raise ValueError(f"the model raises {type(error).__name__} for sequence {row} alone, with its "
-                                 f"{self.inputs.lengths[row]} steps: leave such sequences out") from error
-            self.inputs.fixed = True
+        found, failed = [], {}
+        for row in self.rows:
+            try:
+                outputs = self.run(self.inputs.put_together([row], self.inputs.lengths[row], self.inputs.side))
+                found.append([np.asarray(one[0]) for one in outputs])
+            except Exception as error:
+                failed[row] = error
+        if not failed:
+            return found
+        # was it built for one number of steps, or are only some lengths too much for it?
+        others = {self.inputs.lengths[row] for row in self.rows} - {self.steps, 1}  # Keras may let one step pass
+        if others - {self.inputs.lengths[row] for row in failed} or self.runs(self.steps + 3):
+            row, error = next(iter(failed.items()))
+            raise ValueError(f"the model raises {type(error).__name__} for sequence {row} alone, with its "
+                             f"{self.inputs.lengths[row]} steps: leave such sequences out") from error
+        self.inputs.fixed = True
         return [[np.asarray(one[row]) for one in together] for row in self.rows]
 
     def runs(self, steps):
@@ -408,16 +437,12 @@ class _Check:
         return self.compare(
             outputs, self.without_padding(), f"each sequence alone, and padded '{others[0]}'", side=others[0])
 
-    def drawn(self, valid, count):
-        "Other values of the kind that valid steps have: ids of the batch, or larger floats."
-        values = valid[self.random.integers(0, len(valid), count)]
-        return values if values.dtype.kind in "biu" else values * 10 + 10
-
     def content(self):
         found = []
         valid = mask_from_lengths(self.inputs.lengths, self.steps, self.inputs.side)
         if self.inputs.told:
-            changed = self.inputs.put_together(self.rows, self.steps, self.inputs.side, self.drawn)
+            changed = self.inputs.put_together(
+                self.rows, self.steps, self.inputs.side, lambda values, count: _like_valid(values, count, self.random))
             with _switch.to(_Watch({}, [])) as watch:
                 outputs = self.run(changed)
             # a layer that makes a mask from the values may have made another one, and rightly
@@ -468,7 +493,7 @@ class _Check:
 
         together = gradient(self.rows, self.steps)
         alone = [sum(parts) for parts in zip(*(gradient([row], self.inputs.lengths[row]) for row in self.rows))]
-        size = self.size_of(alone)
+        size = _size_of(alone)
         differences = [float(_difference(a, b).max(initial=0)) / size for a, b in zip(together, alone)]
         worst = max(differences)
         broken = worst > 10 * self.tolerance  # sums over all sequences, taken in another order
@@ -569,6 +594,7 @@ class _Check:
     def report(self):
         clauses = {}
         for name in CLAUSES:
+            self.progress(name)
             try:
                 clauses[name] = getattr(self, name)()
             except _NotTested as reason:
@@ -617,7 +643,46 @@ def _made_batch(model, random, most_steps=8):
         raise
     return batch
 
-# %% ../nbs/08_padding_contract.ipynb #f4fe8716
+# %% ../nbs/08_padding_contract.ipynb #7e2ddb7b
+class _Quiet:
+    "Keeps TensorFlow from warning that a model is compiled anew for each length, for as long as anyone asks for it."
+    def __init__(self):
+        self.lock, self.users = threading.Lock(), 0
+
+    def __enter__(self):
+        with self.lock:
+            if not self.users:
+                self.level = tf.get_logger().level
+                tf.get_logger().setLevel("ERROR")
+            self.users += 1
+
+    def __exit__(self, *error):
+        with self.lock:
+            self.users -= 1
+            if not self.users:
+                tf.get_logger().setLevel(self.level)
+
+
+_quiet = _Quiet()
+
+
+@contextmanager
+def _kept(model):
+    "Keeps the weights and states of a model; gives the places where recorders note those that they come upon."
+    states = {id(variable): (variable, variable.numpy())
+              for variable in [*getattr(model, "variables", []), *getattr(model, "metrics_variables", [])]}
+    unbuilt = []
+    try:
+        with _quiet:
+            yield states, unbuilt
+    finally:
+        for variable, state in states.values():
+            variable.assign(state)
+        for layer in unbuilt:
+            if layer.built:
+                layer.reset_state()
+
+# %% ../nbs/08_padding_contract.ipynb #bf6b8357
 def check_padding(
     model,           # model, layer, or function of one batch; called as outside of training
     batch=None,      # padded batch as the model takes it: array, list, tuple, dict; None: made from the model's inputs
@@ -628,6 +693,7 @@ def check_padding(
     static=(),       # names (or numbers, as str) of inputs whose second axis only looks like time
     nan=False,       # whether padding may hold NaN, too; attention in Keras does not keep NaN out
     seed=0,          # for the values that are drawn
+    progress=lambda clause: None,  # function that is called with the name of each clause before it is tested
 ) -> PaddingReport:  # true if no clause is broken
     """Test the padding contract on a model, clause by clause.
 
@@ -637,24 +703,11 @@ def check_padding(
     one for which neither the amount nor the content of padding can be varied. The idea is that of `verify_contract`
     in google/sequence-layers."""
     random = np.random.default_rng(seed)
-    states = {id(variable): (variable, variable.numpy())
-              for variable in [*getattr(model, "variables", []), *getattr(model, "metrics_variables", [])]}
-    unbuilt = []
-    logger = tf.get_logger()
-    level = logger.level
     if targets is not None and batch is not None and len(targets) != len(keras.tree.flatten(batch)[0]):
         raise ValueError(f"there are {len(targets)} targets for {len(keras.tree.flatten(batch)[0])} sequences")
-    try:
-        logger.setLevel("ERROR")  # the model is compiled anew for each length, and TensorFlow would warn of that
+    with _kept(model) as (states, unbuilt):
         inputs = _Inputs(model, _made_batch(model, random) if batch is None else batch, lengths, static, states, unbuilt)
-        report = _Check(model, inputs, sides, targets, tolerance, nan, random).report()
-    finally:
-        logger.setLevel(level)
-        for variable, state in states.values():
-            variable.assign(state)
-        for layer in unbuilt:
-            if layer.built:
-                layer.reset_state()
+        report = _Check(model, inputs, sides, targets, tolerance, nan, random, progress).report()
     if report.clauses["amount"].status == report.clauses["content"].status == "not tested":
         raise ValueError(f"the model cannot be tested: {report.clauses['amount'].reason}, "
                          f"and {report.clauses['content'].reason}")

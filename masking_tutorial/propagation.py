@@ -168,7 +168,7 @@ class _Switch:
 
 _switch = _Switch()
 
-# %% ../nbs/03_propagation.ipynb #9c32a4e1
+# %% ../nbs/03_propagation.ipynb #7937ace6
 def _shapes(mask):
     return ", ".join("-" if one is None else str(tuple(one.shape)) for one in _each(mask))
 
@@ -197,32 +197,46 @@ class MaskTrace(list):
         """Draw the calls from top to bottom, a line for each depth, blue where a mask is alive; returns an Svg.
 
         Raises ImportError where matplotlib is missing."""
-        figure, (axis,) = new_figure(width=7, height=0.3 * len(self) + 0.2)
-        deepest = max((row.depth for row in self), default=0)
-        axis.set(xlim=(-0.3, 12), ylim=(len(self) - 0.4, -0.6))
-        axis.set_axis_off()
-        for place, row in enumerate(self):
-            lane, end = 0.4 * row.depth, place + 0.5
-            for later in range(place + 1, len(self)):  # the line goes on to the next call of the same depth
-                if self[later].depth < row.depth:
-                    break
-                if self[later].depth == row.depth:
-                    end = later - 0.5
-                    break
-            for start, stop, mask in ((place - 0.5, place, row.mask_in), (place, end, row.mask_out)):
-                alive = _any_mask(mask)
-                axis.plot([lane, lane], [start, stop], color=VALID if alive else PADDING,
-                          linewidth=5 if alive else 1.5, solid_capstyle="butt")
-            marker, color = {"made": ("o", VALID), "used": ("D", VALID),
-                             "dropped": ("X", LEAK)}.get(row.fate, ("", VALID))
-            axis.plot(lane, place, marker=marker, color=color, markersize=9, markeredgecolor="white")
-            axis.text(0.4 * deepest + 0.4 + 0.25 * row.depth, place, f"{row.name} ({row.class_name})",
-                      va="center", fontsize=9, parse_math=False)
-            axis.text(8.5, place, self._words(row), va="center", fontsize=9,
-                      color=LEAK if row.fate == "dropped" or row.stripped else "#444444")
-        return as_svg(figure, repr(self))
+        marks = {"made": ("o", VALID), "used": ("D", VALID), "dropped": ("X", LEAK)}
+        return as_svg(_draw_calls([
+            (row.depth, f"{row.name} ({row.class_name})", _any_mask(row.mask_in), _any_mask(row.mask_out),
+             marks.get(row.fate, ("", VALID)), self._words(row), row.fate == "dropped" or row.stripped)
+            for row in self]), repr(self))
 
-# %% ../nbs/03_propagation.ipynb #8ed2179e
+
+def _draw_calls(rows):
+    """A figure of layer calls from top to bottom, a line for each depth, thick and blue where a mask is alive.
+
+    A row is its depth, its name, whether a mask comes in and goes out, its marker and colour, words on it, and
+    whether they tell of trouble."""
+    figure, (axis,) = new_figure(width=7, height=0.3 * len(rows) + 0.2)
+    depths = [row[0] for row in rows]
+    axis.set(xlim=(-0.3, 12), ylim=(len(rows) - 0.4, -0.6))
+    axis.set_axis_off()
+    for place, (depth, name, alive_in, alive_out, (marker, color), words, trouble) in enumerate(rows):
+        lane = 0.4 * depth
+        # the line goes on to the next call of the same depth, unless the call around both ends before
+        later = next((number for number in range(place + 1, len(rows)) if depths[number] <= depth), None)
+        end = later - 0.5 if later is not None and depths[later] == depth else place + 0.5
+        for start, stop, alive in ((place - 0.5, place, alive_in), (place, end, alive_out)):
+            axis.plot([lane, lane], [start, stop], color=VALID if alive else PADDING,
+                      linewidth=5 if alive else 1.5, solid_capstyle="butt")
+        axis.plot(lane, place, marker=marker, linestyle="", color=color, markersize=9, markeredgecolor="white")
+        axis.text(0.4 * max(depths) + 0.4 + 0.25 * depth, place, name, va="center", fontsize=9, parse_math=False)
+        axis.text(8.5, place, words, va="center", fontsize=9, color=LEAK if trouble else "#444444")
+    return figure
+
+# %% ../nbs/03_propagation.ipynb #51e88086
+def _run_built(model, inputs, new_recorder):
+    "Run a model under a new recorder, a second time if the first run built layers; returns the last recorder."
+    for _ in range(2):
+        with _switch.to(new_recorder()) as recorder:
+            model(inputs)
+        if not recorder.symbolic:
+            break  # otherwise layers were built on the way, by calls on symbolic tensors; now they are built
+    return recorder
+
+
 def trace_masks(
     model,       # model, layer, or function that calls layers
     inputs,      # what to call it with: a batch as array or tensor, or a list or dict of them
@@ -234,11 +248,7 @@ def trace_masks(
     that names the layer. A model without weights is built, as by any first call."""
     states, unbuilt = {}, []
     try:
-        for _ in range(2):
-            with _switch.to(_Recorder(states, unbuilt)) as recorder:
-                model(inputs)
-            if not recorder.symbolic:
-                break  # otherwise layers were built on the way, by calls on symbolic tensors; now they are built
+        recorder = _run_built(model, inputs, lambda: _Recorder(states, unbuilt))
     finally:
         for variable, state in states.values():
             variable.assign(state)
