@@ -125,7 +125,7 @@ def sources(ids, targets, longest, seed=0):
         "tf.data buckets": shuffled.bucket_by_sequence_length(
             lambda x, y: tf.shape(x)[0], BOUNDARIES, [BATCH] * (len(BOUNDARIES) + 1)).prefetch(2),
         OURS[0]: Batches(ids, targets, batch_size=BATCH, seed=seed).as_dataset(),
-        OURS[1]: Batches(ids, targets, token_budget=max(BATCH * average, longest), seed=seed).as_dataset(),
+        OURS[1]: Batches(ids, targets, token_budget=BATCH * average, equal_weights=True, seed=seed).as_dataset(),
         "ours, window of 4096": Batches(ids, targets, batch_size=BATCH, window=4096, seed=seed).as_dataset(),
         "packed": Packs(cut, targets[:, 0], BATCH * average // ROW, seed=seed).as_dataset(),
         "ideal: equal lengths": pieces.shuffle(count, seed=seed).batch(BATCH, drop_remainder=True).prefetch(2),
@@ -133,7 +133,7 @@ def sources(ids, targets, longest, seed=0):
 
 
 def trainer(model, signature):
-    """A compiled training step with open dimensions: it returns the number of real tokens, and of cells."""
+    """A compiled training step with open dimensions: it returns the number of real tokens."""
     optimizer = keras.optimizers.Adam(1e-3)
 
     @tf.function(input_signature=[signature])
@@ -142,13 +142,23 @@ def trainer(model, signature):
         with tf.GradientTape() as tape:
             logits = model(x)
             loss = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
-            weights = weights[0] if weights else tf.ones_like(loss)
-            loss = tf.reduce_sum(loss * weights) / tf.reduce_sum(weights)
+            weights = tf.reshape(weights[0], tf.shape(loss)) if weights else tf.ones_like(loss)
+            # in packed rows a place without a sentence has the weight 0
+            loss = tf.reduce_sum(loss * weights) / tf.cast(tf.math.count_nonzero(weights), tf.float32)
         optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
         ids = x[0] if isinstance(x, tuple) else x
-        return tf.math.count_nonzero(ids), tf.size(ids)
+        return tf.math.count_nonzero(ids)
 
     return step
+
+
+def padding_of(dataset):
+    """The share of the cells of an epoch that is padding."""
+    real = cells = 0
+    for x, *_ in dataset:
+        ids = (x[0] if isinstance(x, tuple) else x).numpy()
+        real, cells = real + np.count_nonzero(ids), cells + ids.size
+    return 1 - real / cells
 
 
 def signature_of(dataset):
@@ -167,24 +177,22 @@ def build(kind, longest, seed):
 
 def throughput(kind, ids, targets, longest, rounds, tokens):
     """For each contender the median of real tokens a second, and the share of its cells that is padding."""
-    found = {}
+    found, padding = {}, {}
     for name, dataset in sources(ids, targets, longest).items():
         if name != "packed" or kind is AttentionModel:
-            found[name] = [trainer(build(kind, longest, 0), signature_of(dataset)), iter(dataset.repeat()), [], 0, 0]
+            found[name] = [trainer(build(kind, longest, 0), signature_of(dataset)), iter(dataset.repeat()), []]
+            padding[name] = padding_of(dataset)
     for number in range(rounds + 1):
         for one in found.values():
-            step, batches, speeds, *_ = one
+            step, batches, speeds = one
             seen = 0
-            next(batches)  # when a new epoch begins its batches are made, and so they are for all
             started = time.perf_counter()
             while seen < tokens:
-                real, cells = (int(count) for count in step(next(batches)))
-                seen += real
-                one[3], one[4] = one[3] + real, one[4] + cells
+                seen += int(step(next(batches)))
             if number:  # the first round compiles
                 speeds.append(seen / (time.perf_counter() - started))
         print(f"{kind.__name__}: round {number} of {rounds}", flush=True)
-    return {name: (median(speeds), 1 - real / cells) for name, (_, _, speeds, real, cells) in found.items()}
+    return {name: (median(speeds), padding[name]) for name, (_, _, speeds) in found.items()}
 
 
 def accuracies(kind, learned, held_out, longest, epochs, seeds):
@@ -239,7 +247,7 @@ def main():
             "1.3 times bucket_by_sequence_length": speed >= 1.3 * bucketed,
             "less than 3% of the cells are padding": padding < 0.03,
             "within 10% of the ideal": speed >= 0.9 * ideal,
-            "accuracy within the spread of the seeds": abs(mean(scores[best]) - mean(random)) <= max(spread, 0.005),
+            "accuracy of random batches, or more, within the spread of the seeds": mean(scores[best]) >= mean(random) - spread,
         }.items()]
     print()
     for aim, holds in missed:

@@ -134,15 +134,16 @@ def plan_cells(
     steps = [int(_rounded_up(lengths[batch].max(), multiple)) for batch in plan for _ in batch]
     return rows, steps
 
-# %% ../nbs/11_batching.ipynb #ab4083e6
+# %% ../nbs/11_batching.ipynb #bbfac8cc
 class Batches(keras.utils.PyDataset):
     """Padded batches of sequences of like lengths: for `fit`, for a plain loop, and with `as_dataset` for tf.data.
 
     A batch is (x, *columns), or x alone where there are no columns; x is (batch, steps) or (batch, steps,
     features...), and with with_mask a pair of that and a boolean mask (batch, steps), True where a step is valid.
-    In an epoch every sequence comes once. The order depends on seed and epoch alone; `fit`, a loop and a tf.data
+    With equal_weights the targets are followed by weights (batch,) float32: the size of the batch divided by the
+    mean size, for a loss that takes the mean over its batch. In an epoch every sequence comes once. The order depends on seed and epoch alone; `fit`, a loop and a tf.data
     iteration that come to their end move on to the next epoch. Raises ValueError as plan_batches and pad_sequences
-    do, and for a column that has not one row for each sequence."""
+    do, for a column that has not one row for each sequence, and for equal_weights without targets or with weights."""
     def __init__(self,
         sequences,          # sequences of at least one step, as for pad_sequences
         *columns,           # arrays with a row for each sequence: targets, then sample weights
@@ -158,6 +159,7 @@ class Batches(keras.utils.PyDataset):
         truncating="post",  # "pre" or "post": where a sequence longer than maxlen is cut
         value=0,            # what the padding holds
         with_mask=False,    # whether x comes with a mask
+        equal_weights=False,  # whether to add sample weights with which every sequence counts alike in an epoch
         **kwargs,           # of PyDataset: workers, use_multiprocessing, max_queue_size
     ):
         super().__init__(**kwargs)
@@ -179,6 +181,10 @@ class Batches(keras.utils.PyDataset):
             if column.shape[:1] != lengths.shape:
                 raise ValueError(f"column {number} has the shape {column.shape}: "
                                  f"it must have a row for each of the {len(lengths)} sequences")
+        if equal_weights and len(columns) != 1:
+            raise ValueError(f"equal_weights are weights for targets, but there are {len(columns)} columns: "
+                             "pass the targets as the only one")
+        self.equal_weights = equal_weights
         self.options = dict(batch_size=batch_size, token_budget=token_budget, window=window, multiple=multiple,
                             shuffle=shuffle, seed=seed)
         self.set_epoch(0)
@@ -220,7 +226,11 @@ class Batches(keras.utils.PyDataset):
         if self.with_mask:
             valid = np.arange(steps) < lengths[:, None]
             x = x, valid if self.padding == "post" else valid[:, ::-1]
-        return (x, *(column[batch] for column in self.columns)) if self.columns else x
+        columns = [column[batch] for column in self.columns]
+        if self.equal_weights:
+            mean_size = len(self.lengths) / len(self.current)
+            columns.append(np.full(len(batch), len(batch) / mean_size, "float32"))
+        return (x, *columns) if columns else x
 
     def as_dataset(self):
         "A tf.data.Dataset of the same batches. Each full iteration is an epoch; batch and steps are None in its shapes."

@@ -175,6 +175,16 @@ def test_batches_are_padded_sequences_with_their_columns(lengths, options, maxle
     assert batches.epoch == epoch + 1
 
 
+@pytest.mark.parametrize("sizes", [{"batch_size": 7}, {"token_budget": 60}])
+def test_with_equal_weights_the_batch_means_add_up_to_the_mean_of_all(sizes):
+    targets = np.random.default_rng(0).normal(size=30)
+    batches = Batches(sequences_of(range(1, 31)), targets, equal_weights=True, **sizes)
+    means = [np.mean(y * weights) for x, y, weights in batches]
+    assert np.mean(means) == pytest.approx(targets.mean())
+    spec = batches.as_dataset().element_spec
+    assert len(spec) == 3 and spec[2].shape.as_list() == [None]
+
+
 def test_the_first_two_batches_have_different_steps_where_there_are_some():
     lengths = [5] * 100 + [6] * 3
     for epoch in range(20):
@@ -263,6 +273,8 @@ def test_every_sequence_comes_once_an_epoch_in_fit(source):
         ([[1], [2]], [], {"truncating": "left"}, "truncating='left': choose 'pre'"),
         ([[1], [2]], [], {"value": 0.5}, "value is 0.5, which does not fit into dtype int32"),
         ([1, 2], [], {}, "sequence 0 is 1, of type int: each sequence must be"),
+        ([[1], [2]], [], {"equal_weights": True}, "equal_weights are weights for targets, but there are 0 columns"),
+        ([[1], [2]], [[1, 2], [1, 2]], {"equal_weights": True}, "equal_weights are weights for targets, but there are 2 columns"),
     ],
 )
 def test_the_batcher_refuses(sequences, columns, options, message):
