@@ -47,7 +47,8 @@ def main():
     verdict("padding is imported without TensorFlow", not with_tensorflow["padding"])
     verdict("every other module adds less than 50 ms to importing Keras",
             all(time < 50 for module, time in found.items() if module not in NUMPY_ONLY))
-    bars("imports", "What importing a module adds", {"after importing Keras (NumPy for datasets and padding)": found}, "milliseconds")
+    bars("imports", "What importing a module adds",
+         {"after importing Keras (NumPy for datasets and padding)": found}, "milliseconds")
 
 
 if __name__ == "__main__":

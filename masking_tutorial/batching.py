@@ -15,7 +15,7 @@ from .datasets import PADDING, VALID, Svg, as_svg, new_figure
 from .padding import (_check_length, _check_side, _check_value, _flat_at_once, _flat_step_by_step,
                                       _look_at, _ranges, _write)
 
-# %% ../nbs/11_batching.ipynb #52b62ade
+# %% ../nbs/11_batching.ipynb #b81d6a6b
 def plan_batches(
     lengths,            # (sequences,) int, steps of each sequence, 1 or more
     batch_size=None,    # sequences in a batch, at most
@@ -47,7 +47,8 @@ def plan_batches(
                          "raise the budget or cut the sequence")
     random = np.random.default_rng([_check_length("seed", seed), _check_length("epoch", epoch)])
     order = random.permutation(len(steps)) if shuffle else np.arange(len(steps))
-    parts = [order[start:start + (window or len(order))] for start in range(0, len(order), window or len(order) or 1)]
+    window = window or max(len(order), 1)
+    parts = [order[start:start + window] for start in range(0, len(order), window)]
     parts = [part[np.argsort(-steps[part], kind="stable")] for part in parts]
     order = np.concatenate([part[::-1] if number % 2 else part for number, part in enumerate(parts)] or [order])
     batches = []
@@ -89,9 +90,9 @@ def plan_waste(
     cells = sum(len(batch) * _rounded_up(lengths[batch].max(), multiple) for batch in plan)
     return float(1 - sum(lengths[batch].sum() for batch in plan) / cells) if cells else 0.0
 
-# %% ../nbs/11_batching.ipynb #c5908e2b
+# %% ../nbs/11_batching.ipynb #834fca4a
 def show_cells(
-    groups,  # dict from a title to (rows, steps): rows is a list of lists, the lengths of the sequences in each row;
+    groups,  # dict from a title to (rows, steps): rows is a list of lists, the lengths of the sequences in a row;
              # steps has the number of cells of each row
 ) -> Svg:    # the picture for a notebook, a line of text for each group elsewhere
     """Draw which cells hold data and which hold padding, one axis for each group.
@@ -104,7 +105,8 @@ def show_cells(
         if over:
             raise ValueError(f"{title}: row {over[0]} holds {filled[over[0]]} steps, "
                              f"but has {steps[over[0]]} cells")
-        text.append(f"{title}: {len(rows)} rows, {1 - sum(filled) / max(sum(steps), 1):.1%} of the cells are padding")
+        padding = 1 - sum(filled) / max(sum(steps), 1)
+        text.append(f"{title}: {len(rows)} rows, {padding:.1%} of the cells are padding")
     text = "\n".join(text)
     try:
         figure, axes = new_figure(rows=len(groups), height=1.7)
@@ -134,16 +136,18 @@ def plan_cells(
     steps = [int(_rounded_up(lengths[batch].max(), multiple)) for batch in plan for _ in batch]
     return rows, steps
 
-# %% ../nbs/11_batching.ipynb #bbfac8cc
+# %% ../nbs/11_batching.ipynb #920f2879
 class Batches(keras.utils.PyDataset):
     """Padded batches of sequences of like lengths: for `fit`, for a plain loop, and with `as_dataset` for tf.data.
 
     A batch is (x, *columns), or x alone where there are no columns; x is (batch, steps) or (batch, steps,
     features...), and with with_mask a pair of that and a boolean mask (batch, steps), True where a step is valid.
     With equal_weights the targets are followed by weights (batch,) float32: the size of the batch divided by the
-    mean size, for a loss that takes the mean over its batch. In an epoch every sequence comes once. The order depends on seed and epoch alone; `fit`, a loop and a tf.data
+    mean size, for a loss that takes the mean over its batch.
+
+    In an epoch every sequence comes once. The order depends on seed and epoch alone; `fit`, a loop and a tf.data
     iteration that come to their end move on to the next epoch. Raises ValueError as plan_batches and pad_sequences
-    do, for a column that has not one row for each sequence, and for equal_weights without targets or with weights."""
+    do, for a column that has not one row for each sequence, and for equal_weights with other than one column."""
     def __init__(self,
         sequences,          # sequences of at least one step, as for pad_sequences
         *columns,           # arrays with a row for each sequence: targets, then sample weights
@@ -233,7 +237,7 @@ class Batches(keras.utils.PyDataset):
         return (x, *columns) if columns else x
 
     def as_dataset(self):
-        "A tf.data.Dataset of the same batches. Each full iteration is an epoch; batch and steps are None in its shapes."
+        "A tf.data.Dataset of the same batches: a full iteration is an epoch, and batch and steps are None in its shapes."
         import tensorflow as tf
         first = self._batch(self.current[0])
         x, *columns = first if self.columns else (first,)

@@ -7,7 +7,17 @@ import tensorflow as tf
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from masking_tutorial.batching import Batches, Packed, pack_sequences, plan_batches, plan_cells, plan_waste, segment_mean, show_cells, unpack
+from masking_tutorial.batching import (
+    Batches,
+    Packed,
+    pack_sequences,
+    plan_batches,
+    plan_cells,
+    plan_waste,
+    segment_mean,
+    show_cells,
+    unpack,
+)
 from masking_tutorial.padding import pad_sequences, padding_waste
 
 lengths_of_some = st.lists(st.integers(1, 12), min_size=1, max_size=40)
@@ -165,8 +175,7 @@ def test_batches_are_padded_sequences_with_their_columns(lengths, options, maxle
     for number, ((x, mask), y, weights) in enumerate(batches):
         kept = [min(lengths[one], maxlen or 99) for one in y]
         steps = -(-max(kept) // options["multiple"]) * options["multiple"]
-        cut = [sequences[one] if maxlen is None else pad_sequences([sequences[one]], min(maxlen, lengths[one]), truncating=truncating)[0]
-               for one in y]
+        cut = [sequences[one][-count:] if truncating == "pre" else sequences[one][:count] for one, count in zip(y, kept)]
         np.testing.assert_array_equal(x, pad_sequences(cut, steps, padding=padding, value=-1))
         np.testing.assert_array_equal(mask, x != -1)
         np.testing.assert_array_equal(weights, -y)
