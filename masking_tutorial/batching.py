@@ -136,7 +136,7 @@ def plan_cells(
     steps = [int(_rounded_up(lengths[batch].max(), multiple)) for batch in plan for _ in batch]
     return rows, steps
 
-# %% ../nbs/11_batching.ipynb #920f2879
+# %% ../nbs/11_batching.ipynb #c787776f
 class Batches(keras.utils.PyDataset):
     """Padded batches of sequences of like lengths: for `fit`, for a plain loop, and with `as_dataset` for tf.data.
 
@@ -237,7 +237,7 @@ class Batches(keras.utils.PyDataset):
         return (x, *columns) if columns else x
 
     def as_dataset(self):
-        "A tf.data.Dataset of the same batches: a full iteration is an epoch, and batch and steps are None in its shapes."
+        "A tf.data.Dataset of the same batches, with batch and steps left open; a full iteration is an epoch."
         import tensorflow as tf
         first = self._batch(self.current[0])
         x, *columns = first if self.columns else (first,)
