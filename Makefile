@@ -8,6 +8,9 @@ MIN_PYTHON := $(shell sed -n 's/^min_python *= *//p' settings.ini)
 # One notebook for `make notebooks`, or all of them.
 NB ?=
 
+# One benchmark for `make bench`, or all of them.
+BENCH ?=
+
 # Otherwise TensorFlow fills the terminal with log lines.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -19,7 +22,7 @@ LAB_FLAGS += --no-browser
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test notebooks export readme constraints clean check-python
+.PHONY: help lab test bench notebooks export readme constraints clean check-python
 
 help: ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -32,6 +35,10 @@ lab: $(INSTALLED) ## Open the course in JupyterLab
 
 test: $(INSTALLED) ## Re-run every notebook cell, compare its output, and run the other tests
 	$(BIN)/python -m pytest
+
+bench: $(INSTALLED) ## Measure padding, training, imports and notebooks beside others (one: BENCH=training)
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks$(if $(BENCH),.$(BENCH))
 
 notebooks: export ## Run the notebooks and store their output, then export and render (one: NB=nbs/01_padding.ipynb)
 	$(BIN)/python -m tools.notebooks execute $(NB)

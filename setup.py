@@ -27,5 +27,6 @@ setup(
     extras_require={
         "figures": figures,
         "dev": figures + settings["dev_requirements"].split(),
+        "bench": figures + settings["bench_requirements"].split(),
     },
 )

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from masking_tutorial.padding import pad_sequences, padding_waste, unpad
+from masking_tutorial.padding import pad_flat, pad_sequences, padding_waste, unpad
 
 INTEGER_DTYPES = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 FLOAT_DTYPES = ["float16", "float32", "float64"]
@@ -154,6 +154,77 @@ def test_no_sequence_gives_no_row():
 
 def test_tensors_are_padded_like_lists():
     assert_same(pad_sequences([tf.constant([1]), tf.constant([2, 3])]), np.array([[0, 1], [2, 3]], "int32"))
+
+
+# Short and long sequences take different ways; a loop over rows is the judge of both.
+
+
+def padded_in_a_loop(sequences, maxlen, padding, truncating, value):
+    maxlen = max(map(len, sequences)) if maxlen is None else maxlen
+    rows = []
+    for sequence in sequences:
+        kept = list(sequence[max(len(sequence) - maxlen, 0) :] if truncating == "pre" else sequence[:maxlen])
+        fill = [value] * (maxlen - len(kept))
+        rows.append(fill + kept if padding == "pre" else kept + fill)
+    return np.array(rows, "int32").reshape(len(rows), maxlen)
+
+
+@given(
+    sequences=st.lists(st.lists(st.integers(-99, 99), max_size=6), min_size=1, max_size=5),
+    maxlen=st.none() | st.integers(0, 9),
+    padding=sides,
+    truncating=sides,
+    value=st.integers(-1, 1),
+    repeat=st.sampled_from([1, 150]),
+)
+def test_lists_arrays_and_flat_values_are_padded_as_by_a_loop(sequences, maxlen, padding, truncating, value, repeat):
+    sequences = [sequence * repeat for sequence in sequences]
+    expected = padded_in_a_loop(sequences, maxlen, padding, truncating, value)
+    options = dict(maxlen=maxlen, padding=padding, truncating=truncating, value=value)
+    arrays = [np.array(sequence, "int64") for sequence in sequences]
+    assert_same(pad_sequences(sequences, **options), expected)
+    assert_same(pad_sequences(arrays, **options), expected)
+    assert_same(pad_flat(np.concatenate(arrays), list(map(len, arrays)), **options), expected)
+
+
+@given(sequences=feature_sequences(), options=options())
+def test_flat_features_are_padded_like_their_arrays(sequences, options):
+    assert_same(
+        pad_flat(np.concatenate(sequences), [len(one) for one in sequences], dtype="float32", **options),
+        pad_sequences(sequences, dtype="float32", **options),
+    )
+
+
+def test_padding_is_exactly_the_value_that_was_asked_for():
+    assert np.signbit(pad_sequences([[]], 1, "float32", value=-0.0)).all()
+    assert pad_sequences([[], ["a"]], dtype=object, value=None).tolist() == [[None], ["a"]]
+
+
+@pytest.mark.parametrize("dtype", ["int32", ">i4", "int8", "uint64", "float32", "bool", object])
+def test_numpy_numbers_and_booleans_in_lists_are_padded(dtype):
+    assert pad_sequences([[np.int64(1)], [True, np.uint8(0)]], dtype=dtype, padding="post").tolist() == [[1, 0], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    "values, lengths, options, message",
+    [
+        (3, [1], {}, r"values is array\(3\), a single value"),
+        ([1, 2], 2, {}, r"lengths has the shape \(\) and dtype int64: it must be a list of integers"),
+        ([1, 2], [2.0], {}, r"lengths has the shape \(1,\) and dtype float64: it must be a list of integers"),
+        ([1, 2], [3, -1], {}, "sequence 1 has the length -1: it must be 0 or more"),
+        ([1, 2], [1, 2], {}, "the lengths add up to 3, but there are 2 values"),
+        ([], [], {}, "there are no sequences, so there is no longest one"),
+        ([1, 0.5], [1, 1], {}, "sequence 1, step 0 is 0.5, which does not fit into dtype int32"),
+        ([1, 2, 3, 0.5], [1, 3], {"maxlen": 2}, "sequence 1, step 2 is 0.5, which does not fit into dtype int32"),
+        ([1], [1], {"value": 0.5}, "value is 0.5, which does not fit into dtype int32"),
+        ([1], [1], {"padding": "left"}, "padding='left': choose 'pre'"),
+        ([1], [1], {"truncating": "left"}, "truncating='left': choose 'pre'"),
+        (np.array(["a"], object), [1], {"dtype": object}, "value=0.0 would stand among words"),
+    ],
+)
+def test_padding_of_flat_values_refuses(values, lengths, options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        pad_flat(values, lengths, **options)
 
 
 # Unpadding.

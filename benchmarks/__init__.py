@@ -1,0 +1,1 @@
+"""What is measured against others; `make bench` runs all of it."""

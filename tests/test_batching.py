@@ -1,0 +1,383 @@
+"""Plans, the batcher and packing, on random lengths and on bad input."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from masking_tutorial.batching import (
+    Batches,
+    Packed,
+    pack_sequences,
+    plan_batches,
+    plan_cells,
+    plan_waste,
+    segment_mean,
+    show_cells,
+    unpack,
+)
+from masking_tutorial.padding import pad_sequences, padding_waste
+
+lengths_of_some = st.lists(st.integers(1, 12), min_size=1, max_size=40)
+
+
+@st.composite
+def plan_options(draw):
+    budget = draw(st.one_of(st.none(), st.integers(16, 60)))
+    size = draw(st.integers(1, 9) if budget is None else st.one_of(st.none(), st.integers(1, 9)))
+    window = draw(st.one_of(st.none(), st.integers(1, 50))) if budget is None else None
+    return {
+        "batch_size": size,
+        "token_budget": budget,
+        "window": window,
+        "multiple": draw(st.sampled_from([1, 2, 4, 8])),
+        "shuffle": draw(st.booleans()),
+        "seed": draw(st.integers(0, 3)),
+    }
+
+
+def steps_of(lengths, batch, multiple):
+    return -(-max(lengths[number] for number in batch) // multiple) * multiple
+
+
+# Plans.
+
+
+@given(lengths=lengths_of_some, options=plan_options(), epoch=st.integers(0, 3))
+def test_every_sequence_is_in_one_batch_and_no_batch_is_too_large(lengths, options, epoch):
+    plan = plan_batches(lengths, epoch=epoch, **options)
+    assert sorted(number for batch in plan for number in batch) == list(range(len(lengths)))
+    assert all(1 <= len(batch) <= (options["batch_size"] or len(lengths)) for batch in plan)
+    if options["token_budget"]:
+        cells = [len(batch) * steps_of(lengths, batch, options["multiple"]) for batch in plan]
+        assert max(cells) <= options["token_budget"]
+
+
+@given(lengths=lengths_of_some, options=plan_options(), epoch=st.integers(0, 3))
+def test_the_number_of_batches_is_the_same_in_every_epoch(lengths, options, epoch):
+    first = plan_batches(lengths, **options)
+    assert len(plan_batches(lengths, epoch=epoch, **{**options, "seed": 9})) == len(first)
+
+
+@given(lengths=lengths_of_some, options=plan_options(), epoch=st.integers(0, 3))
+def test_a_plan_depends_on_seed_and_epoch_alone(lengths, options, epoch):
+    one, two = (plan_batches(lengths, epoch=epoch, **options) for _ in range(2))
+    assert [batch.tolist() for batch in one] == [batch.tolist() for batch in two]
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"epoch": 1}])
+@pytest.mark.parametrize("window", [1, 100, None])
+def test_another_seed_or_epoch_gives_another_plan(change, window):
+    lengths = np.random.default_rng(0).integers(1, 30, 1000)
+    one, two = (plan_batches(lengths, 32, window=window, **options) for options in ({}, change))
+    assert [sorted(batch) for batch in one] != [sorted(batch) for batch in two]
+
+
+def test_the_order_of_the_batches_is_shuffled_too():
+    lengths = np.arange(1, 101)
+    firsts = [[lengths[batch].max() for batch in plan_batches(lengths, 10, epoch=epoch)] for epoch in range(2)]
+    assert sorted(firsts[0]) == sorted(firsts[1]) and firsts[0] != firsts[1]
+
+
+def test_without_shuffling_the_longest_come_first_and_equal_ones_in_their_order():
+    plan = plan_batches([3, 5, 3, 9, 5], batch_size=2, shuffle=False)
+    assert [batch.tolist() for batch in plan] == [[3, 1], [4, 0], [2]]
+    many = plan_batches([4, 5] * 100, batch_size=100, shuffle=False)
+    assert [batch.tolist() for batch in many] == [list(range(1, 200, 2)), list(range(0, 200, 2))]
+
+
+def test_a_window_of_one_keeps_the_shuffled_order():
+    lengths = np.arange(1, 2001)
+    plan = plan_batches(lengths, 50, window=1)
+    assert np.mean([np.ptp(lengths[batch]) for batch in plan]) > 1800  # of 1999
+
+
+def test_a_batch_over_the_edge_of_two_windows_holds_like_lengths():
+    lengths = np.random.default_rng(0).integers(1, 1000, 3000)
+    plan = plan_batches(lengths, 64, window=1000)
+    assert max(np.ptp(lengths[batch]) for batch in plan) < 200
+
+
+@given(lengths=lengths_of_some, multiple=st.sampled_from([2, 4, 8]), budget=st.integers(16, 60))
+def test_a_multiple_bounds_the_number_of_shapes(lengths, multiple, budget):
+    for sizes in ({"batch_size": 3}, {"token_budget": budget}):
+        plan = plan_batches(lengths, multiple=multiple, **sizes)
+        shapes = {(len(batch), steps_of(lengths, batch, multiple)) for batch in plan}
+        assert len(shapes) <= len({-(-length // multiple) for length in lengths}) + 1
+
+
+@given(lengths=lengths_of_some, size=st.integers(1, 9))
+def test_the_waste_of_a_plan_is_that_of_its_order(lengths, size):
+    plan = plan_batches(lengths, size, shuffle=False)
+    in_order = np.array(lengths)[np.concatenate(plan)]
+    assert plan_waste(lengths, plan) == pytest.approx(padding_waste(in_order, size))
+
+
+def test_rounding_up_counts_as_waste():
+    assert plan_waste([3, 5], [[0, 1]]) == pytest.approx(0.2)
+    assert plan_waste([3, 5], [[0, 1]], multiple=8) == pytest.approx(0.5)
+
+
+def test_no_sequence_gives_no_batch():
+    assert plan_batches([], 4) == []
+    assert plan_waste([], []) == 0
+
+
+@pytest.mark.parametrize(
+    "lengths, options, message",
+    [
+        ([1], {}, "nothing says how large a batch is: pass batch_size, token_budget or both"),
+        ([1], {"batch_size": 0}, "batch_size=0: it must be 1 or more"),
+        ([1], {"batch_size": 2.5}, "batch_size=2.5: it must be an integer"),
+        ([1], {"token_budget": 0}, "token_budget=0: it must be 1 or more"),
+        ([1], {"batch_size": 1, "window": 0}, "window=0: it must be 1 or more"),
+        ([1], {"batch_size": 1, "multiple": 0}, "multiple=0: it must be 1 or more"),
+        ([1], {"batch_size": 1, "seed": -1}, "seed=-1: it must be an integer, 0 or more"),
+        ([1], {"batch_size": 1, "epoch": None}, "epoch=None: it must be an integer, 0 or more"),
+        ([1], {"window": 4, "token_budget": 9}, "a window and a token_budget together"),
+        ([1, 0], {"batch_size": 1}, "sequence 1 has 0 steps: leave it out"),
+        ([1, 9], {"token_budget": 8}, "sequence 1 needs 9 steps, more than token_budget=8"),
+        ([1, 9], {"token_budget": 9, "multiple": 4}, "sequence 1 needs 12 steps, more than token_budget=9"),
+        ([[1]], {"batch_size": 1}, r"lengths has the shape \(1, 1\) and dtype int64: it must be a list"),
+        ([1.0], {"batch_size": 1}, r"lengths has the shape \(1,\) and dtype float64: it must be a list"),
+    ],
+)
+def test_planning_refuses(lengths, options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        plan_batches(lengths, **options)
+
+
+# The batcher.
+
+
+def sequences_of(lengths):
+    return [[100 * number + step + 1 for step in range(length)] for number, length in enumerate(lengths)]
+
+
+@given(
+    lengths=lengths_of_some,
+    options=plan_options(),
+    maxlen=st.one_of(st.none(), st.integers(1, 9)),
+    padding=st.sampled_from(["pre", "post"]),
+    truncating=st.sampled_from(["pre", "post"]),
+    epoch=st.integers(0, 2),
+)
+@example([3, 1], {"batch_size": 2, "multiple": 4}, None, "pre", "post", 0)
+def test_batches_are_padded_sequences_with_their_columns(lengths, options, maxlen, padding, truncating, epoch):
+    sequences, targets = sequences_of(lengths), np.arange(len(lengths))
+    batches = Batches(
+        sequences, targets, -targets, maxlen=maxlen, padding=padding, truncating=truncating, value=-1, with_mask=True, **options
+    )
+    batches.set_epoch(epoch)
+    seen = []
+    for number, ((x, mask), y, weights) in enumerate(batches):
+        kept = [min(lengths[one], maxlen or 99) for one in y]
+        steps = -(-max(kept) // options["multiple"]) * options["multiple"]
+        cut = [sequences[one][-count:] if truncating == "pre" else sequences[one][:count] for one, count in zip(y, kept)]
+        np.testing.assert_array_equal(x, pad_sequences(cut, steps, padding=padding, value=-1))
+        np.testing.assert_array_equal(mask, x != -1)
+        np.testing.assert_array_equal(weights, -y)
+        seen.extend(y)
+    assert sorted(seen) == list(range(len(lengths))) and number + 1 == len(batches.plan(epoch))
+    assert batches.epoch == epoch + 1
+
+
+@pytest.mark.parametrize("sizes", [{"batch_size": 7}, {"token_budget": 60}])
+def test_with_equal_weights_the_batch_means_add_up_to_the_mean_of_all(sizes):
+    targets = np.random.default_rng(0).normal(size=30)
+    batches = Batches(sequences_of(range(1, 31)), targets, equal_weights=True, **sizes)
+    means = [np.mean(y * weights) for x, y, weights in batches]
+    assert np.mean(means) == pytest.approx(targets.mean())
+    spec = batches.as_dataset().element_spec
+    assert len(spec) == 3 and spec[2].shape.as_list() == [None]
+
+
+def test_the_first_two_batches_have_different_steps_where_there_are_some():
+    lengths = [5] * 100 + [6] * 3
+    for epoch in range(20):
+        batches = Batches(sequences_of(lengths), batch_size=4)
+        batches.set_epoch(epoch)
+        assert batches[0].shape[1] != batches[1].shape[1]
+
+
+def test_batches_of_one_shape_are_fine():
+    assert [x.shape for x in Batches(sequences_of([3] * 8), batch_size=4)] == [(4, 3), (4, 3)]
+
+
+def test_a_loop_that_is_left_early_stays_in_its_epoch():
+    batches = Batches(sequences_of(range(1, 21)), batch_size=4, seed=5)
+    for x in batches:
+        break
+    assert batches.epoch == 0
+    again = [x.tolist() for x in batches]
+    assert again[0] == x.tolist() and batches.epoch == 1
+
+
+def test_a_loop_keeps_its_plan_while_another_epoch_begins():
+    batches = Batches(sequences_of(range(1, 41)), np.arange(40), batch_size=4)
+    seen = []
+    for x, y in batches:
+        seen.extend(y)
+        batches.set_epoch(7)
+    assert sorted(seen) == list(range(40))
+
+
+@pytest.mark.parametrize("columns, with_mask", [(0, False), (1, False), (2, True), (0, True)])
+def test_a_dataset_has_the_batches_of_the_loop_epoch_after_epoch(columns, with_mask):
+    def make():
+        columns_of_some = [np.arange(30, dtype="float32"), np.ones((30, 2), "int64")][:columns]
+        return Batches(sequences_of(range(1, 31)), *columns_of_some, token_budget=60, with_mask=with_mask)
+
+    dataset, loop = make().as_dataset(), make()
+    assert int(dataset.cardinality()) == len(loop)
+    for _ in range(2):
+        for there, here in zip(dataset, loop, strict=True):
+            tf.nest.assert_same_structure(there, here)
+            for one, other in zip(tf.nest.flatten(there), tf.nest.flatten(here), strict=True):
+                np.testing.assert_array_equal(one, other)
+                assert one.dtype == other.dtype
+    assert all(spec.shape[0] is None for spec in tf.nest.flatten(dataset.element_spec))
+
+
+def test_a_dataset_of_features_leaves_batch_and_steps_open():
+    arrays = [np.ones((length, 3), "float32") for length in (2, 4, 5)]
+    assert Batches(arrays, batch_size=2, dtype="float32").as_dataset().element_spec.shape.as_list() == [None, None, 3]
+
+
+@pytest.mark.parametrize("source", ["PyDataset", "two workers", "tf.data"])
+def test_every_sequence_comes_once_an_epoch_in_fit(source):
+    class Noting(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.seen = keras.layers.Dense(1), []
+
+        def call(self, inputs):
+            if not tf.is_symbolic_tensor(inputs):
+                self.seen.extend(inputs[:, 0].numpy().astype(int))
+            return self.dense(keras.ops.cast(inputs[:, :1], "float32"))
+
+    batches = Batches(sequences_of(range(1, 31)), np.zeros(30), batch_size=4, workers=2 if source == "two workers" else 1)
+    model = Noting()
+    model.compile("sgd", "mse", run_eagerly=True)
+    if source == "tf.data":
+        model.fit(batches.as_dataset(), epochs=3, verbose=0, shuffle=False)  # otherwise Keras warns that it cannot shuffle it
+    else:
+        model.fit(batches, epochs=3, verbose=0)
+    seen = np.array(model.seen[-90:]).reshape(3, 30) // 100
+    np.testing.assert_array_equal(np.sort(seen, axis=1), [range(30)] * 3)
+    assert seen[0].tolist() != seen[1].tolist()
+
+
+@pytest.mark.parametrize(
+    "sequences, columns, options, message",
+    [
+        ([[1], [2, 0.5]], [], {}, "sequence 1, step 1 is 0.5, which does not fit into dtype int32"),
+        ([[1], []], [], {}, "sequence 1 has 0 steps: leave it out"),
+        ([[1], [2]], [[1]], {}, r"column 0 has the shape \(1,\): it must have a row for each of the 2 sequences"),
+        ([[1], [2]], [[1, 2], 3], {}, r"column 1 has the shape \(\): it must have a row"),
+        ([[1], [2]], [], {"maxlen": 0}, "sequence 0 has 0 steps: leave it out"),
+        ([[1], [2]], [], {"padding": "left"}, "padding='left': choose 'pre'"),
+        ([[1], [2]], [], {"truncating": "left"}, "truncating='left': choose 'pre'"),
+        ([[1], [2]], [], {"value": 0.5}, "value is 0.5, which does not fit into dtype int32"),
+        ([1, 2], [], {}, "sequence 0 is 1, of type int: each sequence must be"),
+        ([[1], [2]], [], {"equal_weights": True}, "equal_weights are weights for targets, but there are 0 columns"),
+        ([[1], [2]], [[1, 2], [1, 2]], {"equal_weights": True}, "equal_weights are weights for targets, but there are 2 columns"),
+    ],
+)
+def test_the_batcher_refuses(sequences, columns, options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Batches(sequences, *columns, batch_size=2, **options)
+
+
+# Packing.
+
+
+@given(lengths=lengths_of_some, extra=st.integers(0, 20))
+def test_packed_sequences_stand_in_rows_of_their_own_segments(lengths, extra):
+    sequences, maxlen = sequences_of(lengths), max(lengths) + extra
+    packed = pack_sequences(sequences, maxlen, value=-1)
+    assert packed.values.shape == packed.segment_ids.shape == packed.positions.shape
+    assert packed.values.shape[1] == maxlen
+    for name, expected in (("values", sequences), ("positions", [range(length) for length in lengths])):
+        for one, other in zip(unpack(getattr(packed, name), packed), expected, strict=True):
+            assert one.tolist() == list(other)
+    padding = packed.segment_ids == 0
+    assert (packed.values[padding] == -1).all() and (packed.positions[padding] == 0).all()
+    assert padding.sum() == padding.size - sum(lengths)  # no cell is used twice
+    for segment in unpack(packed.segment_ids, packed):
+        assert len(set(segment.tolist())) == 1
+    for row in packed.segment_ids:
+        found = row[row != 0]
+        assert found.tolist() == sorted(found) and set(found.tolist()) == set(range(1, found.max() + 1))
+        assert not row[len(found) :].any()
+
+
+@given(lengths=lengths_of_some)
+def test_no_two_rows_could_be_one(lengths):
+    packed = pack_sequences(sequences_of(lengths), 12)
+    filled = np.sort((packed.segment_ids != 0).sum(axis=1))
+    assert len(filled) < 2 or filled[0] + filled[1] > 12
+
+
+def test_a_sequence_goes_where_it_leaves_the_least_room():
+    assert pack_sequences(sequences_of([2, 3, 6, 2, 7]), 10).rows.tolist() == [1, 0, 1, 1, 0]
+
+
+def test_features_are_packed():
+    arrays = [np.full((length, 2), length, "float32") for length in (2, 3, 4)]
+    packed = pack_sequences(arrays, 5, dtype="float32", value=np.nan)
+    assert packed.values.shape == (2, 5, 2)
+    np.testing.assert_array_equal(packed.values[1, :, 0], [3, 3, 3, 2, 2])
+    assert np.isnan(packed.values[0, 4]).all()
+
+
+@pytest.mark.parametrize(
+    "sequences, options, message",
+    [
+        ([[1], []], {}, "sequence 1 has 0 steps: leave it out"),
+        ([[1], [1, 2, 3]], {"maxlen": 2}, "sequence 1 has 3 steps, more than maxlen=2: raise maxlen or cut the sequence"),
+        ([[1], [0.5]], {}, "sequence 1, step 0 is 0.5, which does not fit into dtype int32"),
+        ([[1]], {"value": 0.5}, "value is 0.5, which does not fit into dtype int32"),
+        ([[1]], {"maxlen": -1}, "maxlen=-1: it must be an integer, 0 or more"),
+    ],
+)
+def test_packing_refuses(sequences, options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        pack_sequences(sequences, **options)
+
+
+def test_unpacking_refuses_another_shape():
+    packed = pack_sequences([[1, 2], [3]])
+    assert isinstance(packed, Packed)
+    with pytest.raises(ValueError, match=r"^outputs has the shape \(2, 3\): it must begin with the rows and steps \(2, 2\)"):
+        unpack(np.zeros((2, 3)), packed)
+
+
+@given(lengths=lengths_of_some, data=st.data())
+def test_the_mean_of_a_segment_is_that_of_its_steps(lengths, data):
+    packed = pack_sequences(sequences_of(lengths), 14)
+    x = np.random.default_rng(data.draw(st.integers(0, 9))).normal(size=(*packed.values.shape, 3)).astype("float32")
+    x[packed.segment_ids == 0] = np.nan
+    segments = int(packed.segment_ids.max()) + 1
+    means = segment_mean(x, packed.segment_ids, segments).numpy()
+    assert means.shape == (len(x), segments, 3) and not means[:, -1].any()
+    for number, steps in enumerate(unpack(x, packed)):
+        row, start = packed.rows[number], packed.starts[number]
+        np.testing.assert_allclose(means[row, packed.segment_ids[row, start] - 1], steps.mean(axis=0), atol=1e-5)
+
+
+# The figure.
+
+
+def test_the_text_of_the_figure_says_what_it_shows():
+    lengths, plan = [3, 5, 4], [[0, 1], [2]]
+    picture = show_cells({"padded": plan_cells(lengths, plan), "packed": ([[3, 5], [4]], [10, 10])})
+    assert repr(picture) == "padded: 3 rows, 14.3% of the cells are padding\npacked: 2 rows, 40.0% of the cells are padding"
+    assert picture.source.startswith("<svg")
+
+
+def test_a_row_that_holds_too_much_is_refused():
+    with pytest.raises(ValueError, match="^packed: row 1 holds 6 steps, but has 5 cells$"):
+        show_cells({"packed": ([[1], [2, 4]], [5, 5])})
