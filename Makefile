@@ -36,7 +36,7 @@ lab: $(INSTALLED) ## Open the course in JupyterLab
 test: $(INSTALLED) ## Re-run every notebook cell, compare its output, and run the other tests
 	$(BIN)/python -m pytest
 
-bench: $(INSTALLED) ## Measure padding, training, imports and notebooks beside others (one: BENCH=training)
+bench: $(INSTALLED) ## Measure padding, training, the debugger, imports and notebooks (one: BENCH=training)
 	@$(BIN)/python $(PIP) -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks$(if $(BENCH),.$(BENCH))
 

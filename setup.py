@@ -23,6 +23,7 @@ setup(
     python_requires=f">={settings['min_python']}",
     packages=[settings["lib_path"]],
     package_data={settings["lib_path"]: ["data/*"]},
+    entry_points={"console_scripts": settings["console_scripts"].split()},
     install_requires=settings["requirements"].split(),
     extras_require={
         "figures": figures,
