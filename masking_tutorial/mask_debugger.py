@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VERDICTS', 'LeakRow', 'LeakReport', 'find_leaks', 'Finding', 'Findings', 'AuditReport', 'audit', 'lint_batch', 'main']
 
-# %% ../nbs/09_mask_debugger.ipynb #783a0acc
+# %% ../nbs/09_mask_debugger.ipynb #cea99791
 import argparse, html, importlib, json, linecache, pathlib, re, sys, warnings
 from typing import NamedTuple
 import keras
@@ -17,7 +17,7 @@ from .datasets import LEAK, VALID, as_svg
 from .mask_generation import get_mask, is_right_padded, mask_from_lengths
 from .padding_contract import (
     TOLERANCES, _answers, _check_repeats, _difference, _Inputs, _kept, _like_valid, _made_batch, _makes, _Marked,
-    _NotTested, _size_of, _spoiled, _Watch, check_padding)
+    _NotTested, _sizes_of, _spoiled, _Watch, check_padding)
 from .propagation import _draw_calls, _is_tensor, _sort_arguments, _switch
 
 # %% ../nbs/09_mask_debugger.ipynb #621e59d4
@@ -140,10 +140,11 @@ class _Probe(_Watch):
         call.masks_out = [get_mask(one) for one in call.outputs]
         return outputs
 
-# %% ../nbs/09_mask_debugger.ipynb #c830911a
+# %% ../nbs/09_mask_debugger.ipynb #4078b29c
 class _Reference:
     "What each call gives for each sequence alone; for a model of fixed length, the valid steps of what it gives in the batch."
-    def __init__(self, runs, lengths=None, steps=None, side="post"):
+    def __init__(self, runs, lengths=None, steps=None, side="post", copies=1):
+        self.copies = copies  # of each sequence alone, for a model of one batch size
         self.runs, self.side = runs, side  # one for each sequence; or a single one, of the batch
         self.lengths, self.steps = lengths, steps  # of the batch, where there is a single run
 
@@ -152,9 +153,12 @@ class _Reference:
         found = [run.calls.get(call.path) for run in self.runs]
         if any(one is None or one.kind != call.kind or len(getattr(one, which)) <= number for one in found):
             return None
-        tensors = [np.asarray(getattr(one, which)[number]) for one in found]
+        tensors = [getattr(one, which)[number] for one in found]
+        if any(one.dtype in (tf.resource, tf.variant, tf.string) for one in tensors):
+            return None  # no numbers, as what holds a variable
+        tensors = [np.asarray(one) for one in tensors]
         if self.lengths is None:
-            return tensors
+            return [one[:1] if self.copies > 1 and one.shape[:1] == (self.copies,) else one for one in tensors]
         (batch,) = tensors
         if batch.shape[:1] != (len(self.lengths),):
             return None
@@ -173,14 +177,17 @@ def _places(tensor, alone, side):
     return [(row, *(slice(0, there) if side == "post" else slice(size - there, size)
                     for there, size in zip(one.shape[1:], tensor.shape[1:]))) for row, one in enumerate(alone)]
 
-# %% ../nbs/09_mask_debugger.ipynb #91313f14
+# %% ../nbs/09_mask_debugger.ipynb #5c1f5cae
 def _difference_of(tensor, alone, side):
     "The largest difference at valid steps, as a share of the largest value; None if it cannot be told."
     tensor = np.asarray(tensor)
     places = _places(tensor, alone, side)
     if not places:
         return None
-    return max(_difference(tensor[place], one[0]).max(initial=0) for place, one in zip(places, alone)) / _size_of(alone)
+    if tensor.dtype.kind in "biu":  # another id is another id, however large it is
+        return max(_difference(tensor[place], one[0]).max(initial=0) for place, one in zip(places, alone))
+    size = _sizes_of(alone)
+    return max((_difference(tensor[place], one[0]) / size).max(initial=0) for place, one in zip(places, alone))
 
 
 class _Spoiler:
@@ -252,7 +259,7 @@ def _chosen(inputs, most=4):
     rows += [row for row in known if row not in rows][:max(0, 2 - len(rows))]
     return sorted(rows)
 
-# %% ../nbs/09_mask_debugger.ipynb #dfd32836
+# %% ../nbs/09_mask_debugger.ipynb #fb90d153
 class _Search:
     "The runs of one model that tell where padding comes through, and where a mask was lost."
     def __init__(self, model, batch, lengths, static, tolerance, states, unbuilt, seed):
@@ -266,18 +273,74 @@ class _Search:
                 self.run_plain(batch)  # raises, too, and may say why
             raise
         self.steps, self.side = inputs.steps, inputs.side
-        # a model of one batch size takes all sequences or none
-        sizes = [spec.shape[0] for spec in getattr(model, "inputs", None) or []]
-        self.rows = [int(row) for row in np.flatnonzero(inputs.lengths)] if any(sizes) else _chosen(inputs)
+        self.rows = _chosen(inputs)
+        try:
+            model(inputs.put_together(self.rows, self.steps, self.side))
+        except Exception:  # a model of one batch size takes all sequences or none
+            self.rows = [int(row) for row in np.flatnonzero(inputs.lengths)]
         if all(inputs.lengths[row] == self.steps for row in self.rows):
             raise ValueError("all sequences but those without any valid step are of full length: "
                              "add a shorter one, or nothing can be learnt")
+        self.asleep = []  # weights that were all zero: the variable, its value, and the value for the search
+        self.set_up(tolerance, random)
+        if not self.opened and self.reference.lengths is None and (row := self.other_row()) is not None:
+            self.rows = sorted([*self.rows[:3], row])
+            self.set_up(tolerance, random)
+
+    def awaken(self, random):
+        "Give values to weights that are all zero and hide what is behind them, as a gate of ReZero or a head before training."
+        weights = getattr(self.model, "trainable_variables", [])
+        zero = [one for one in weights if not one.numpy().any()]
+        if not zero:
+            return
+        with tf.GradientTape() as tape:
+            outputs = [tf.cast(one, "float32") for one in keras.tree.flatten(self.model(self.batch)) if one.dtype.is_floating]
+            total = sum(tf.reduce_sum(one * random.normal(size=one.shape).astype("float32")) for one in outputs)
+        if not outputs:
+            return
+        found = tape.gradient(total, [one.value for one in weights])
+        if not any(one is not None and not np.asarray(tf.convert_to_tensor(one)).any() for one in found):
+            return  # every weight counts
+        self.asleep = [(one, one.numpy(), random.normal(size=one.shape) * 0.3) for one in zero]
+        for one, before, value in self.asleep:
+            self.states.setdefault(id(one), (one, before))
+            one.assign(value)
+        self.plain = self.run_plain(self.batch)
+
+    def sleep(self, yes):
+        "Put the weights that were all zero back as they were, or give them values again."
+        for one, before, value in self.asleep:
+            one.assign(before if yes else value)
+
+    def other_row(self):
+        "A sequence of a length that was not looked at and that padding changes, though it changes none of the others; or None."
+        inputs = self.inputs
+        rows = [int(row) for row in np.flatnonzero(inputs.lengths)]
+        _, firsts = np.unique(inputs.lengths[rows], return_index=True)
+        others = [rows[k] for k in firsts if inputs.lengths[rows[k]] not in self.lengths]
+        together = keras.tree.flatten(self.model(inputs.put_together(rows, self.steps, self.side))) if others else []
+        for row in others:
+            try:
+                alone = keras.tree.flatten(self.model(inputs.put_together([row], int(inputs.lengths[row]), self.side)))
+            except Exception:
+                continue
+            for whole, one in zip(together, alone):
+                found = _difference_of(np.asarray(whole)[rows.index(row)][None], [np.asarray(one)], self.side)
+                if found is None or found > self.tolerance:
+                    return row
+        return None
+
+    def set_up(self, tolerance, random):
+        "Run the model on the chosen sequences, together and alone, and judge it."
+        model, inputs = self.model, self.inputs
         self.lengths = inputs.lengths[self.rows]
         self.valid = mask_from_lengths(self.lengths, self.steps, self.side)
-        dtypes = inputs.watch.dtypes
-        self.tolerance = max(TOLERANCES.get(name, 1e-4) for name in dtypes) if tolerance is None else tolerance
         self.batch = inputs.put_together(self.rows, self.steps, self.side)
         self.plain = self.run_plain(self.batch)
+        dtypes = {one.dtype.name for one in self.plain.calls[()].outputs} | inputs.watch.dtypes  # a function may call no layer
+        self.tolerance = max((TOLERANCES.get(name, 1e-4) for name in dtypes), default=1e-4) if tolerance is None else tolerance
+        if not self.asleep:
+            self.awaken(random)
         answers = _answers(self.plain.calls[()].outputs or [None], len(self.rows))
         _check_repeats(answers, _answers(model(self.batch), len(self.rows)), self.tolerance)
         self.reference = self.alone()
@@ -285,6 +348,19 @@ class _Search:
         self.garbage, self.spoiled = self.with_garbage(random)
         self.last, self.opened = None, set()
         self.run()
+        if not self.opened:
+            self._check_finite()
+
+    def _check_finite(self):
+        "Raise ValueError for NaN in the answers to compare with: NaN in the batch would pass for the same."
+        whole = self.plain.calls[()]
+        for number, output in enumerate(whole.outputs):
+            alone = self.reference.of(whole, "outputs", number) if output.dtype.is_floating else None
+            places = alone and _places(output, alone, self.side)
+            for row, place, one in zip(self.rows, places or (), alone or ()):
+                if (np.isnan(one[0].astype("float64")) & np.isnan(np.asarray(output)[place].astype("float64"))).any():
+                    raise ValueError(f"the model cannot be tested: output {number} is NaN at valid steps of sequence {row}"
+                                     + ", with and without padding" * (self.reference.lengths is None))
 
     def run_plain(self, batch):
         probe = _Probe(self.states, self.unbuilt)
@@ -295,13 +371,24 @@ class _Search:
             raise
 
     def alone(self):
+        runs, failed = self.run_alone(1)
+        if failed:  # a model of one batch size, and not of one number of steps?
+            again = self.run_alone(len(self.rows))
+            if not again[1]:
+                return _Reference(again[0], side=self.side, copies=len(self.rows))
+        return self.reference_of(runs, failed)
+
+    def run_alone(self, copies):
         runs, failed = [], {}
         for row, length in zip(self.rows, self.lengths):
             probe = _Probe(self.states, self.unbuilt)
             try:
-                runs.append(probe.run(self.model, self.inputs.put_together([row], length, self.side)))
+                runs.append(probe.run(self.model, self.inputs.put_together([row] * copies, length, self.side)))
             except Exception as error:
                 failed[row] = probe, error
+        return runs, failed
+
+    def reference_of(self, runs, failed):
         if not failed:
             return _Reference(runs, side=self.side)
         probe, error = next(iter(failed.values()))
@@ -322,7 +409,28 @@ class _Search:
             if not all(np.array_equal(mask, self.valid) for mask in made if mask.shape == self.valid.shape):
                 changed = self.batch  # a layer made another mask from the values, and rightly
         made = any(call.makes(self.valid, call.masks_out[0]) for call in self.plain.calls.values() if call.masks_out)
+        if made and changed is self.batch and self.inputs.nested:
+            changed = self.others_with_garbage(random)
         return changed, 10.0 if made else None
+
+    def others_with_garbage(self, random):
+        "The batch with other values at padded steps of inputs from which no mask is made."
+        inputs = self.inputs
+        full = keras.tree.flatten(inputs.put_together(self.rows, self.steps, self.side,
+                                                      lambda values, count: _like_valid(values, count, random)))
+        changed = self.batch
+        for number, (leaf, timed, filler) in enumerate(zip(inputs.leaves, inputs.timed, inputs.fillers)):
+            # what never stands at valid steps may be taken for padding by hand
+            if not timed or number in inputs.masks or leaf.ndim < 3 and not (leaf[inputs.valid] == filler).any():
+                continue
+            leaves = keras.tree.flatten(changed)
+            leaves[number] = full[number]
+            trial = keras.tree.pack_sequence_as(inputs.structure, leaves)
+            masks = _Probe(self.states, self.unbuilt).run(self.model, trial).made()
+            if any(np.array_equal(mask, self.valid) for mask in masks) and all(
+                    np.array_equal(mask, self.valid) for mask in masks if mask.shape == self.valid.shape):
+                changed = trial
+        return changed
 
     def judged(self, batch, value):
         judge = _Judge(self.reference, self.tolerance, self.plain, self.valid, value, self.opened)
@@ -338,9 +446,11 @@ class _Search:
             if batch is None:
                 continue
             judged = self.judged(batch, value)
-            if not judged.calls[()].compared:
-                raise ValueError("the model cannot be tested: its output has neither the steps of the input, "
-                                 "nor a shape that does not depend on them")
+            whole = judged.calls[()]
+            for number, output in enumerate(whole.outputs):
+                if judged.judge.difference(whole, "outputs", number) is None:
+                    raise ValueError(f"the model cannot be tested: its output {number} has neither the steps of the input, "
+                                     "nor a shape that does not depend on them")
             self.last = self.last or judged
             while more := self.to_open(judged):
                 self.opened |= more
@@ -535,7 +645,7 @@ def _raises(call, **changes):
         return True
     return False
 
-# %% ../nbs/09_mask_debugger.ipynb #d1c25811
+# %% ../nbs/09_mask_debugger.ipynb #977e7bc5
 def _fits(call, search, masks, named=lambda mask: mask, masked=False, filler=None):
     "Whether padding stays out of a layer if its masks, or what padded steps hold, are changed."
     def change_for(rights):
@@ -562,14 +672,16 @@ def _fits(call, search, masks, named=lambda mask: mask, masked=False, filler=Non
                         for row in range(len(search.rows))]
     except Exception:
         return False
+    if search.reference.copies > 1:
+        expected = [[part[:1] for part in one] for one in expected]
     found = [_difference_of(output, [np.asarray(one[number]) for one in expected], search.side)
              for number, output in enumerate(outputs)]
     found = [one for one in found if one is not None]
     return bool(found) and max(found) <= search.tolerance
 
 
-def _mend(call, search, masks):
-    "What, of the things that can be tried on a layer, keeps padding out of it: a key of _MENDED, or None."
+def _mend(call, search, masks, only=None):
+    "What, of the things that can be tried on a layer (all, or `only` some), keeps padding out of it: a key of _MENDED, or None."
     if call.layer is None:
         return None
     states = set(masks.states(call, "inputs"))
@@ -585,7 +697,8 @@ def _mend(call, search, masks):
         trials["right mask"] = {"masked": True, "named": lambda mask: None}
     trials["lowest"] = {"filler": -6e4}  # before zeros: a maximum may be positive by chance
     trials["zeros"] = {"filler": 0}
-    return next((name for name, trial in trials.items() if _fits(call, search, masks, **trial)), None)
+    return next((name for name, trial in trials.items()
+                 if (only is None or name in only) and _fits(call, search, masks, **trial)), None)
 
 # %% ../nbs/09_mask_debugger.ipynb #e37902a4
 _TO_PASS = {
@@ -624,12 +737,13 @@ _NOT_MENDED = "padded steps reach valid ones whatever the mask: replace it by a 
 _FUNCTION = "a mask does not get into a tf.function: hand it over as an argument, and pass mask= by hand inside"
 _OPERATION = "what it gives depends on padded steps or on their number: take both out with the mask in hand (keras.ops.where)"
 
-# %% ../nbs/09_mask_debugger.ipynb #2b2e6de5
+# %% ../nbs/09_mask_debugger.ipynb #c3a7da7d
 class LeakRow(NamedTuple):
     "What a layer call, or an operation between layers, does with padding and with the mask."
     name: str          # name of the layer; of the operation, after the name of the layer that it is in
     kind: str          # class of the layer, or type of the operation
     depth: int         # 0 for the model itself, 1 for its layers, 2 for the layers of those
+    inside: str        # names of the layers that it is in, if any, from the outermost one inwards, with "/"
     place: str         # line of code of an operation, where it is known
     mask_in: bool      # whether a mask comes in; in mask_out, whether one that fits goes out
     mask_out: bool
@@ -709,7 +823,7 @@ class LeakReport:
         rows = [{**row._asdict(), "difference": row.difference if np.isfinite(row.difference) else None} for row in self.rows]
         return json.dumps({"kept": bool(self), "summary": self.summary, "first": self.first and self.first.name, "rows": rows})
 
-# %% ../nbs/09_mask_debugger.ipynb #e23e05a6
+# %% ../nbs/09_mask_debugger.ipynb #fd01d93b
 def _promised(call):
     "Whether the graph of the Functional model around a call promises a mask for its output; None if there is no graph."
     if call.layer is None or call.parent is None or not isinstance(call.parent.layer, keras.Model):
@@ -739,6 +853,14 @@ def _name_of(call):
     return f"{call.parent.name}/{call.name}"
 
 
+def _around(call):
+    "The names of the layers around a call, without the model itself."
+    names = []
+    while (call := call.parent) is not None and call.parent is not None and call.parent.parent is not None:
+        names.insert(0, call.name)
+    return "/".join(names)
+
+
 def _matters(call, masks, verdicts):
     if call.parent is None:
         return False
@@ -749,7 +871,7 @@ def _matters(call, masks, verdicts):
         one is not None and tensor.dtype.is_floating for one, tensor in zip(call.masks_in, call.inputs))
         and any(one.dtype.is_floating for one in call.outputs))
 
-# %% ../nbs/09_mask_debugger.ipynb #70901213
+# %% ../nbs/09_mask_debugger.ipynb #3f25abf5
 def _birth_of_nan(calls, offender):
     "The innermost call that made NaN from numbers, where what the offender got holds NaN; else None."
     if not _not_finite(offender.inputs):
@@ -781,14 +903,24 @@ def _findings(search, loss_counts_padding):
         if birth is not None:
             note(birth, "makes NaN", "makes NaN of padding: divide only where the mask is True (keras.ops.where inside and out)")
         mend = _mend(call, search, masks)
+        needs = call
+        if mend not in ("mask", "right mask"):
+            # operations take no mask, but a layer around them may, and has got none or a wrong one
+            for path in (call.path[:n] for n in range(len(call.path) - 1, 0, -1)):
+                around = search.last.calls[path]
+                if around.layer is None or isinstance(around.layer, keras.Model) or not around.clean_in:
+                    break
+                if (around_mend := _mend(around, search, masks, ("mask", "right mask"))):
+                    needs, mend = around, around_mend
+                    break
         advice = _MENDED.get(mend) or (_NOT_MENDED if not call.is_operation else
                                        _FUNCTION if call.kind == "tf.function" else _OPERATION)
         cause = None
         if mend in ("mask", "right mask"):
-            cause, how = masks.lost(search.plain.calls.get(call.path, call)) or (None, None)
+            cause, how = masks.lost(search.plain.calls.get(needs.path, needs)) or (None, None)
         if cause is not None:
             spoils = how == "dropped" and not {"none", "timeless"} >= set(masks.states(cause, "outputs"))
-            note(cause, "spoils the mask" if spoils else "loses the mask", _advice_of_loss(cause, how, call.name, masks))
+            note(cause, "spoils the mask" if spoils else "loses the mask", _advice_of_loss(cause, how, needs.name, masks))
             advice = f"no right mask reaches it: see {_name_of(_in_layer(cause))}"
         note(call, "leaks", advice)
     if loss_counts_padding:
@@ -824,13 +956,13 @@ def _rows(search, loss_counts_padding=False):
             continue
         verdict, advice, place = findings.get(call.path, (_verdict_of(call, search), "", call.place))
         judged = search.last.calls.get(call.path)
-        rows.append(LeakRow(_name_of(call), call.kind, len(call.path) - 1, place,
+        rows.append(LeakRow(_name_of(call), call.kind, len(call.path) - 1, _around(call), place,
                             any(one is not None for one in call.masks_in) or any(call.named.values()),
                             any(one is not None for one in call.masks_out), _fate_of(call, masks), _promised(call),
                             verdict, float(judged.difference if judged else np.nan), advice))
     return rows
 
-# %% ../nbs/09_mask_debugger.ipynb #3cbd468b
+# %% ../nbs/09_mask_debugger.ipynb #3eb29ecd
 class _Raising(Exception):
     "Carries the report on a model that raises because of a mask."
     def __init__(self, report):
@@ -849,14 +981,14 @@ def _report_raising(probe, error):
     text = " ".join(re.sub("\x1b\\[[0-9;]*m", "", str(error)).split())[:160]
     queries = not _raises(call, change_named=lambda mask: mask[:, None] if len(mask.shape) == 2 else mask)
     advice = _MENDED["queries"] if queries else "raises with a mask, and not without: give it none, or one of the shape that it wants"
-    rows = [LeakRow(_name_of(one), one.kind, len(one.path) - 1, one.place, any(
+    rows = [LeakRow(_name_of(one), one.kind, len(one.path) - 1, _around(one), one.place, any(
                     mask is not None for mask in one.masks_in), False, one.row.fate if one.row else "none", None,
                     "raises" if one is call else "not judged", float("nan"),
                     advice if one is call else "")
             for one in probe.calls.values() if one.layer is not None]
     raise _Raising(LeakReport(rows, f"The model raises {type(error).__name__}: {text}"))
 
-# %% ../nbs/09_mask_debugger.ipynb #ea91ea84
+# %% ../nbs/09_mask_debugger.ipynb #4db13bd5
 def find_leaks(
     model,           # model, layer, or function of one batch; called as outside of training
     batch=None,      # padded batch, as for check_padding; None: made from the model's inputs
@@ -878,8 +1010,12 @@ def _report_of(search, rows):
     compared = "each sequence alone" if search.reference.lengths is None else "the batch as it was, since the model takes one number of steps"
     changed = ", with other values at padded steps" * (search.spoiled is not None or search.garbage is not search.batch)
     first = next((row for row in rows if row.offends), None)
-    found = f"{first.name} is the first to offend" if first else "no padding reaches a valid step of the output"
-    return LeakReport(rows, f"Compared with {compared}{changed}: {found}.")
+    found = f"{first.name}{f' (in {first.inside})' * bool(first.inside)} is the first to offend" if first else "no padding reaches a valid step of the output"
+    inputs = search.inputs
+    fixed = [name for name, leaf, timed in zip(inputs.names, inputs.leaves, inputs.timed) if not timed and leaf.ndim > 1]
+    kept = f" Padding of these inputs was not varied, so nothing is known about it: {', '.join(fixed)}." * bool(fixed)
+    return LeakReport(rows, f"Compared with {compared}{changed}: {found}.{kept}"
+                      + " Weights that are all zero, and switch off others, were given other values." * bool(search.asleep))
 
 # %% ../nbs/09_mask_debugger.ipynb #0024f922
 class Finding(NamedTuple):
@@ -931,7 +1067,7 @@ class AuditReport:
             "leaks": json.loads(self.leaks.to_json()), "findings": [one._asdict() for one in self.findings],
             "not_tested": self.not_tested})
 
-# %% ../nbs/09_mask_debugger.ipynb #1bee0bde
+# %% ../nbs/09_mask_debugger.ipynb #e57b87f5
 def _counted(search, targets):
     "A Finding for the loss and for each metric that counts padded steps, as compared with an explicit sample_weight."
     model, inputs, valid, tolerance = search.model, search.inputs, search.inputs.valid, search.tolerance
@@ -939,18 +1075,23 @@ def _counted(search, targets):
         raise _NotTested("losses and metrics: the model is not compiled")
     if targets is None:
         raise _NotTested("losses and metrics: there are no targets; pass targets")
-    output, targets = model(inputs.structure), np.asarray(targets)
+    output = model(inputs.structure)
     if not _is_tensor(output):
-        raise _NotTested("losses and metrics: the model has several outputs")
+        return _counted_of_several(search, output, targets)
+    targets = np.asarray(targets)
     if targets.shape[:2] != valid.shape or output.shape[:2] != valid.shape:
         raise _NotTested("losses and metrics: there is no target for each step, so there is no padding to count")
     weights, options = valid.astype("float32"), {"batch_size": len(valid), "verbose": 0, "return_dict": True}
-    plain = model.evaluate(inputs.structure, targets, **options)
-    weighted = model.evaluate(inputs.structure, targets, sample_weight=weights, **options)
+    plain, weighted = _evaluated(model, inputs.structure, targets, None, options), _evaluated(
+        model, inputs.structure, targets, weights, options)
     found = Findings()
     if _apart(plain["loss"], weighted["loss"], tolerance):
         found.append(Finding("loss", "loss", "padded steps change it: no mask reaches it, or it is a custom loss that knows of none",
                              "pass sample_weight=mask to fit and evaluate, or keep the mask alive until the output"))
+    elif not model.loss and (other := _other_targets(targets, valid)) is not None:  # compute_loss may know no weights
+        if _apart(plain["loss"], _evaluated(model, inputs.structure, other, None, options)["loss"], tolerance):
+            found.append(Finding("loss", "loss", "targets at padded steps change it: compute_loss counts them",
+                                 "leave padded steps out in compute_loss, with the mask or sample_weight"))
     predictions = tf.identity(output)  # without the mask
     metrics = [inner for metric in model.metrics for inner in getattr(metric, "metrics", None) or [metric]]
     for metric in metrics:
@@ -967,6 +1108,40 @@ def _counted(search, targets):
             found.append(Finding(metric.name, "metric", f"{plain[metric.name]:.4g} with padded steps, {right:.4g} without",
                                  "pass sample_weight=mask and name it in weighted_metrics, or use a metric that takes the mask"))
     return found
+
+
+def _other_targets(targets, valid):
+    "Other targets at padded steps; None where what stands there tells that they are padding."
+    filler = targets[~valid][0]
+    flat = targets[valid].reshape(int(valid.sum()), -1)
+    if not (flat == filler.reshape(-1)).all(axis=1).any() and targets.dtype.kind != "f":
+        return None
+    other = targets.copy()
+    other[~valid] = targets[valid][np.argmax((flat != filler.reshape(-1)).any(axis=1))]
+    return other
+
+
+def _evaluated(model, batch, targets, weights, options):
+    try:
+        return model.evaluate(batch, targets, sample_weight=weights, **options)
+    except Exception as error:
+        raise _NotTested(f"losses and metrics: evaluate{' with sample_weight=mask' if weights is not None else ''} raises "
+                         f"{type(error).__name__}: {' '.join(str(error).split())[:120]}") from error
+
+
+def _counted_of_several(search, outputs, targets):
+    "A Finding for the loss of each output that counts padded steps; metrics are left out."
+    valid, given = search.inputs.valid, [np.asarray(one) for one in keras.tree.flatten(targets)]
+    if len(given) != len(keras.tree.flatten(outputs)) or any(
+            tuple(one.shape[:2]) != valid.shape for one in [*given, *keras.tree.flatten(outputs)]):
+        raise _NotTested("losses and metrics: the model has several outputs, and not each has a target for each step")
+    options = {"batch_size": len(valid), "verbose": 0, "return_dict": True}
+    weights = keras.tree.map_structure(lambda one: valid.astype("float32"), targets)
+    plain, weighted = (_evaluated(search.model, search.inputs.structure, targets, one, options) for one in (None, weights))
+    apart = [name for name in plain if name.endswith("loss") and _apart(plain[name], weighted[name], search.tolerance)]
+    return Findings(Finding(name, "loss", "padded steps change it: no mask reaches it, or it is a custom loss that knows of none",
+                            "pass sample_weight=mask to fit and evaluate, or keep the mask alive until the output")
+                    for name in ([name for name in apart if name != "loss"] or apart))
 
 
 def _apart(a, b, tolerance):
@@ -992,7 +1167,7 @@ def _regularized(search):
     return [Finding(", ".join(names) or "add_loss", "regularizer", "its penalty changes with the amount of padding",
                     "penalize valid steps only: with self.add_loss and the mask, in the call of a layer")]
 
-# %% ../nbs/09_mask_debugger.ipynb #45c4fecf
+# %% ../nbs/09_mask_debugger.ipynb #99a8d2cd
 def audit(
     model,           # compiled keras.Model; a layer or function without losses and metrics is audited without them
     batch=None,      # padded batch, as for check_padding
@@ -1007,21 +1182,29 @@ def audit(
 
     Raises what find_leaks raises."""
     not_tested, findings = [], Findings()
+    nested = isinstance(targets, dict) or isinstance(targets, (list, tuple)) and any(np.ndim(one) > 1 for one in targets)
+    if targets is not None and batch is not None:
+        rows = len(keras.tree.flatten(batch)[0]) if isinstance(batch, (dict, list, tuple)) else len(batch)
+        for one in keras.tree.flatten(targets) if nested else [targets]:
+            if len(one) != rows:
+                raise ValueError(f"there are {len(one)} targets for {rows} sequences")
     with _kept(model) as (states, unbuilt):
         progress("layers and operations")
         try:
             search = _Search(model, batch, lengths, static, tolerance, states, unbuilt, seed)
         except _Raising as raising:
             return AuditReport(None, raising.report, findings, ["the contract: the model raises"])
+        search.sleep(True)
         for look in (_counted, _regularized):
             progress({"_counted": "losses and metrics", "_regularized": "regularizers"}[look.__name__])
             try:
                 findings += look(search, targets) if look is _counted else look(search)
             except _NotTested as reason:
                 not_tested.append(str(reason))
+        search.sleep(False)
         leaks = _report_of(search, _rows(search, any(one.kind == "loss" for one in findings)))
     try:
-        contract = check_padding(model, search.inputs.structure, lengths, targets=targets, tolerance=tolerance, static=static, seed=seed,
+        contract = check_padding(model, search.inputs.structure, lengths, targets=None if nested else targets, tolerance=tolerance, static=static, seed=seed,
                                  progress=lambda clause: progress(f"the padding contract: {clause}"))
     except ValueError as error:
         contract = None
@@ -1123,11 +1306,14 @@ def _lint_floats(finding, places, leaf, valid, mask_value):
         yield finding("mask value", f"{mask_value} becomes {float(np.float16(mask_value)):.7g} in float16",
                       "under mixed_float16 Masking then masks nothing: use a number that float16 holds, as 0 or -1")
 
-# %% ../nbs/09_mask_debugger.ipynb #462ddcb6
+# %% ../nbs/09_mask_debugger.ipynb #bf774b7c
 def _read_batch(path, model):
     "The batch in an npz file as the model takes it, its targets and lengths (or None)."
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it holds one array without a name; store it with np.savez")
+        with file:
             arrays = dict(file)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no npz file that can be read: {error}") from error

@@ -278,7 +278,7 @@ def _difference(a, b):
         difference = np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf)
     return np.where((a == b) | np.isnan(a) & np.isnan(b), 0, difference)
 
-# %% ../nbs/08_padding_contract.ipynb #7bba1ea9
+# %% ../nbs/08_padding_contract.ipynb #15b5de25
 def _like_valid(values, count, random):
     "Other values of the kind that valid steps have: ids of the batch, or larger floats."
     drawn = values[random.integers(0, len(values), count)]
@@ -315,6 +315,16 @@ def _size_of(arrays):
     return max(one.max(initial=0, where=np.isfinite(one)) for one in values) or 1.0
 
 
+def _sizes_of(alone, far=1000):
+    "What differences are a share of: the largest value; or one for each feature, where some dwarf the others, as logits of -1e9 do."
+    if alone[0].ndim < 2 or len({one.shape[-1] for one in alone}) > 1:
+        return _size_of(alone)
+    flat = np.abs(np.concatenate([one.reshape(-1, one.shape[-1]) for one in alone]).astype("float64"))
+    sizes = flat.max(axis=0, initial=0, where=np.isfinite(flat))
+    usual = np.median(sizes[sizes > 0]) if (sizes > 0).any() else 0
+    return np.maximum(sizes, max(sizes.max(initial=0, where=sizes <= far * usual), 0) or 1.0)
+
+
 class _Check:
     "The clauses of the contract, each a method that returns a Clause or raises _NotTested."
     def __init__(self, model, inputs, sides, targets, tolerance, nan, random, progress):
@@ -331,7 +341,7 @@ class _Check:
         self.tolerance = max(TOLERANCES.get(name, 1e-4) for name in dtypes) if tolerance is None else tolerance
         _check_repeats(together, again, self.tolerance)
         self.alone = self.run_alone(together)
-        self.scale = [_size_of([answers[k] for answers in self.alone]) for k in range(len(together))]
+        self.scale = [_sizes_of([answers[k][None] for answers in self.alone]) for k in range(len(together))]
         # whether the first axis of an output is time
         self.timed = [one.shape[1:2] == (self.steps,) and
                       (inputs.fixed or all(answers[k].shape[:1] == (length,)
@@ -591,6 +601,14 @@ class _Check:
                 return Clause("broken", "the mask of the output is another one after loading", where=f"output {k}")
         return self.compare(outputs, self.in_batch, "before saving, and after loading")
 
+    def refuse_nan(self):
+        "NaN would pass for the same as NaN."
+        for (row, k), part in self.in_batch.items():
+            one = self.alone[row][k]
+            if part.shape == one.shape and (np.isnan(part.astype("float64")) & np.isnan(one.astype("float64"))).any():
+                raise ValueError(f"the model cannot be tested: output {k} is NaN at valid steps of sequence {row}, "
+                                 "with and without padding")
+
     def report(self):
         clauses = {}
         for name in CLAUSES:
@@ -682,7 +700,7 @@ def _kept(model):
             if layer.built:
                 layer.reset_state()
 
-# %% ../nbs/08_padding_contract.ipynb #bf6b8357
+# %% ../nbs/08_padding_contract.ipynb #a6283a08
 def check_padding(
     model,           # model, layer, or function of one batch; called as outside of training
     batch=None,      # padded batch as the model takes it: array, list, tuple, dict; None: made from the model's inputs
@@ -707,7 +725,10 @@ def check_padding(
         raise ValueError(f"there are {len(targets)} targets for {len(keras.tree.flatten(batch)[0])} sequences")
     with _kept(model) as (states, unbuilt):
         inputs = _Inputs(model, _made_batch(model, random) if batch is None else batch, lengths, static, states, unbuilt)
-        report = _Check(model, inputs, sides, targets, tolerance, nan, random, progress).report()
+        check = _Check(model, inputs, sides, targets, tolerance, nan, random, progress)
+        report = check.report()
+        if report:
+            check.refuse_nan()
     if report.clauses["amount"].status == report.clauses["content"].status == "not tested":
         raise ValueError(f"the model cannot be tested: {report.clauses['amount'].reason}, "
                          f"and {report.clauses['content'].reason}")

@@ -696,3 +696,18 @@ def test_the_level_of_tensorflow_s_logger_is_left_as_it_was():
     tf.get_logger().setLevel("INFO")
     check_padding(masked_lstm(), IDS)
     assert tf.get_logger().level == 20
+
+
+def test_a_large_output_does_not_hide_a_small_one():
+    ids = ids_input()
+    banned = np.where(np.arange(4) == 0, np.float32(-1e9), np.float32(0))
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(WORDS, 4)(ids))
+    assert "amount" in broken_clauses(check_padding(keras.Model(ids, layers.Dense(4)(x) + banned), IDS))
+
+
+def test_nan_that_is_always_there_is_refused():
+    ids = ids_input()
+    model = keras.Model(ids, layers.Dense(2)(layers.GlobalAveragePooling1D()(layers.Embedding(WORDS, 4)(ids))))
+    model.layers[-1].bias.assign([np.nan, np.nan])
+    with pytest.raises(ValueError, match="output 0 is NaN at valid steps of sequence 0, with and without padding"):
+        check_padding(model, IDS)

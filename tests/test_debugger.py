@@ -188,7 +188,7 @@ FIRST = {
     "S6": (s6_boundary, IDS, "<lambda>", "leaks", "tf.function"),
     "S10, inverted": (lambda: Told(lambda mask: ops.equal(mask, 0)[:, None]), DICT, "attend", "leaks", "inverted"),
     "S10, additive": (lambda: Told(lambda mask: (1 - ops.cast(mask, "float32"))[:, None] * -1e9), DICT, "attend", "leaks", "additive"),
-    "S10, queries": (lambda: Told(lambda mask: mask), WHOLE, "attend", "raises", "(queries, keys)"),
+    "S10, queries": (lambda: Told(lambda mask: mask), WHOLE, "attend", "leaks", "(queries, keys)"),
     "L1": (lambda: stack(layers.Dense(4), layers.Softmax(name="classes")), IDS, "classes", "raises", "without"),
     "L1, silent": (lambda: stack(layers.Dense(6), layers.Softmax(name="classes")), np.concatenate([IDS, IDS]), "classes", "raises", "without"),
     "L2": (lambda: stack(layers.GlobalAveragePooling1D(name="mean")), EMPTY, "mean", "makes NaN", "without any valid step"),
@@ -203,7 +203,7 @@ FIRST = {
     "two models deep": (lambda: nested_twice(layers.Conv1D(4, 3, padding="same", bias_initializer="ones", name="deep")), IDS, "deep", "leaks", "zero"),
     "floats": (lambda: of_vectors(layers.Conv1D(4, 3, padding="same", bias_initializer="ones", name="conv"), layers.GlobalAveragePooling1D()), VECTORS, "conv", "leaks", "zero"),
     "pre-padded": (lambda: stack(layers.Lambda(lambda x: x * 1, name="plain"), layers.LSTM(3)), IDS[:, ::-1], "plain", "loses the mask", "drops the mask"),
-    "attention by hand": (lambda: hand_made_attention(masked=False), IDS, "by_hand", "leaks", ""),
+    "attention by hand": (lambda: hand_made_attention(masked=False), IDS, "by_hand/Max", "leaks", "mask in hand"),
     "a shared layer": (shared_layer, IDS, "multiply", "loses the mask", "operations"),
     "no mask at all": (lambda: keras.Sequential([layers.Embedding(WORDS, 4), layers.LSTM(3, name="state")]), IDS, "state", "leaks", "no mask reaches it"),
 }  # fmt: skip
@@ -271,6 +271,105 @@ def test_the_line_of_code_is_named():
     assert find_leaks(Doubling(), IDS).first.place == "doubled = self.table(ids) * 2 (in call)"
 
 
+# What could hide a leak.
+
+
+def functional(build):
+    ids = ids_input()
+    return keras.Model(ids, build(ids))
+
+
+class Gate(layers.Layer):
+    "A residual block that is switched off, as ReZero is before training."
+
+    def build(self, shape):
+        self.gate, self.attend = self.add_weight(shape=(), initializer="zeros"), layers.MultiHeadAttention(2, 2)
+
+    def call(self, x):
+        return x + self.gate * self.attend(x, x)
+
+
+class InRowsOfFour(keras.Model):
+    "Takes four sequences and no other number; counts all steps."
+
+    def __init__(self):
+        super().__init__()
+        self.table = embed()
+
+    def call(self, ids):
+        x = ops.reshape(self.table(ids), (4, -1, 4))
+        return ops.mean(x * ops.cast(ops.reshape(ids != 0, (4, -1, 1)), "float32"), axis=1)
+
+
+class TakesMask(layers.Layer):
+    "An average over valid steps, if it is told which these are."
+
+    def call(self, inputs, mask=None):
+        weights = ops.ones_like(inputs[:, :, :1]) if mask is None else ops.cast(mask, inputs.dtype)[:, :, None]
+        return ops.sum(inputs * weights, axis=1) / ops.sum(weights, axis=1)
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+
+def unmasked():
+    return layers.Embedding(WORDS, 4)
+
+
+def beside(ids, features, pooling):
+    return keras.Model([ids, features], layers.concatenate([layers.GRU(4)(embed()(ids)), pooling(features)]))
+
+
+def traced():
+    model = functional(lambda ids: layers.GlobalAveragePooling1D()(unmasked()(ids)))
+    compiled_model = tf.function(model, autograph=False)
+    return lambda ids: compiled_model(tf.constant(ids))
+
+
+BANNED = np.where(np.arange(4) == 0, np.float32(-1e9), np.float32(0))
+MANY = np.array([[3] * length + [0] * (12 - length) for length in (12, 2, 4, 6, 10, 3, 5, 7, 9)])
+HIDING = {
+    "a head of zeros": (lambda: functional(lambda ids: layers.Dense(3, kernel_initializer="zeros")(layers.GlobalAveragePooling1D()(unmasked()(ids)))), IDS),
+    "a gate that is closed": (lambda: functional(lambda ids: Gate()(unmasked()(ids))), IDS),
+    "lengths that few sequences have": (lambda: functional(lambda ids: layers.UpSampling1D(2)(layers.AveragePooling1D(2, padding="same")(unmasked()(ids)))), MANY),
+    "a large output beside small ones": (lambda: functional(lambda ids: layers.Dense(4)(layers.GlobalAveragePooling1D()(unmasked()(ids))) + BANNED), IDS),
+    "a large scale beside a small one": (lambda: functional(lambda ids: layers.concatenate([layers.GRU(3)(embed()(ids)) * 1e6, layers.GlobalAveragePooling1D()(unmasked()(ids))])), IDS),
+    "a second input without a mask": (lambda: beside(ids_input(), keras.Input((None, 4)), layers.Lambda(lambda x: ops.sum(x, axis=1))), [IDS, VECTORS]),
+    "a second input of fixed length": (lambda: beside(ids_input(6), keras.Input((6, 4)), layers.GlobalAveragePooling1D()), [IDS, VECTORS]),
+    "one batch size only": (InRowsOfFour, np.concatenate([IDS, IDS[:1]])),
+    "a function that TensorFlow has compiled": (traced, IDS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_a_leak_that_hides_is_found(name):
+    make, batch = HIDING[name]
+    model = make()
+    leaks = find_leaks(model, batch)
+    assert leaks.first is not None, f"\n{leaks}"
+    if name == "a head of zeros":
+        assert not model.layers[-1].get_weights()[0].any()  # it got its zeros back
+        assert "all zero" in leaks.summary
+
+
+@pytest.mark.parametrize("lost", [lambda x: ops.relu(x), layers.RMSNormalization(name="norm")], ids=["operation", "layer"])
+def test_a_layer_that_would_use_a_mask_is_not_the_first_to_blame(lost):
+    leaks = find_leaks(functional(lambda ids: TakesMask()(lost(embed()(ids)))), IDS)
+    assert (leaks.first.kind, leaks.first.verdict) in [("Relu", "loses the mask"), ("RMSNormalization", "loses the mask")]
+    assert [row.kind for row in leaks.rows if row.verdict == "leaks"] == ["TakesMask"]
+
+
+def test_an_input_that_was_not_varied_is_named():
+    ids, other = ids_input(), ids_input()
+    model = keras.Model([ids, other], layers.concatenate([layers.GRU(4)(embed()(ids)), layers.GlobalAveragePooling1D()(unmasked()(other))]))
+    assert "not varied, so nothing is known about it: 1" in find_leaks(model, [IDS, MANY[:3]]).summary
+
+
+def test_a_layer_deep_inside_is_named_with_what_is_around_it():
+    leaks = find_leaks(nested_twice(layers.Conv1D(4, 3, padding="same", bias_initializer="ones", name="deep")), IDS)
+    assert leaks.first.name == "deep" and leaks.first.inside.count("/") == 1 and "deep (in " in leaks.summary
+
+
 # What is left behind: nothing.
 
 
@@ -328,6 +427,22 @@ class Merged(layers.Layer):
         return ops.reshape(inputs, (-1, inputs.shape[-1]))
 
 
+class Backwards(layers.Layer):
+    "Gives fewer steps for more."
+
+    def call(self, inputs):
+        return ops.mean(inputs, axis=1, keepdims=True) * ops.ones((1, 16 - inputs.shape[1], 1)) if inputs.shape[1] else inputs
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor((None, None, 4))
+
+
+def nan_model():
+    model = functional(lambda ids: layers.Dense(2)(layers.GlobalAveragePooling1D()(unmasked()(ids))))
+    model.layers[-1].bias.assign([np.nan, np.nan])
+    return model
+
+
 REFUSED = {
     "one sequence": (lambda: stack(layers.LSTM(3)), IDS[:1], "the batch has 1 sequences"),
     "no padding": (lambda: stack(layers.LSTM(3)), IDS[2:].repeat(2, axis=0), "0 padded steps"),
@@ -338,6 +453,8 @@ REFUSED = {
     "two answers": (lambda: stack(Random()), IDS, "two answers"),
     "no batch axis": (lambda: stack(Merged()), IDS, "its first axis must be the batch"),
     "a fixed length and no mask": (lambda: keras.Sequential([ids_input(6), layers.Embedding(WORDS, 4), layers.Flatten(), layers.Dense(2)]), IDS, "cannot be tested"),
+    "NaN with and without padding": (lambda: nan_model(), IDS, "is NaN at valid steps of sequence 0"),
+    "an output that cannot be compared": (lambda: functional(lambda ids: [layers.GRU(4)(embed()(ids)), Backwards()(embed()(ids))]), IDS, "its output 1 has neither"),
     "a state that changes": (lambda: stack(layers.LSTM(3, stateful=True)), IDS, "two answers"),
     "only full and empty sequences": (lambda: stack(layers.LSTM(3)), EMPTY[2:], "full length"),
 }  # fmt: skip
@@ -408,6 +525,36 @@ def test_regularizers_that_count_padding_are_found():
     report = audit(tagger(activity_regularizer="l2"), IDS, TARGETS)
     assert {finding.kind for finding in report.findings} >= {"regularizer"}
     assert not [f for f in audit(tagger(kernel_regularizer="l2"), IDS, TARGETS).findings]
+
+
+def test_targets_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="there are 2 targets for 3 sequences"):
+        audit(tagger("accuracy"), IDS, TARGETS[:2])
+
+
+def test_the_loss_of_each_output_is_looked_at():
+    ids = ids_input()
+    states = layers.GRU(4, return_sequences=True)(embed()(ids))
+    model = keras.Model(ids, {"kept": layers.Dense(1, name="kept")(states), "lost": layers.Dense(1, name="lost")(states * 1)})
+    model.compile(loss={"kept": "mse", "lost": "mse"})
+    report = audit(model, IDS, {"kept": TARGETS, "lost": TARGETS})
+    assert [finding.name for finding in report.findings] == ["lost_loss"]
+    assert report.contract is not None
+
+
+def test_a_loss_that_cannot_be_evaluated_is_not_tested():
+    report = audit(tagger(keras.metrics.F1Score()), IDS, TARGETS)
+    assert any("evaluate raises" in reason for reason in report.not_tested) and report.contract is not None
+
+
+def test_a_loss_of_ones_own_that_counts_padding_is_found():
+    class Own(Block):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return ops.mean(ops.square(y - y_pred))
+
+    model = Own(lambda x, dense: dense(x), layers.Dense(1))
+    model.compile()
+    assert [finding.kind for finding in audit(model, IDS, TARGETS).findings] == ["loss"]
 
 
 def test_an_audit_says_what_it_did_not_test():
