@@ -44,7 +44,7 @@ class _Call:
         return (self.layer is not None and len(self.outputs) == 1
                 and _makes(self.outputs[0], mask, self.masks_in, self.named, valid))
 
-# %% ../nbs/09_mask_debugger.ipynb #86a5e8e4
+# %% ../nbs/09_mask_debugger.ipynb #4f849580
 class _Probe(_Watch):
     "A recorder that keeps the tensors of each layer call, and of each operation between layers."
     def __init__(self, states, unbuilt, judge=None):
@@ -86,7 +86,8 @@ class _Probe(_Watch):
         call.masks_in, call.arguments = [get_mask(one) for one in call.inputs], (args, kwargs)
         self.stack.append(call)
         try:
-            outputs = super().call(lambda *args, **kwargs: self.end(call, original(*args, **kwargs)), layer, args, kwargs)
+            outputs = super().call(
+                lambda *args, **kwargs: self.end(call, original(*args, **kwargs)), layer, args, kwargs)
         except Exception as error:
             call.error = error
             raise
@@ -140,9 +141,9 @@ class _Probe(_Watch):
         call.masks_out = [get_mask(one) for one in call.outputs]
         return outputs
 
-# %% ../nbs/09_mask_debugger.ipynb #4078b29c
+# %% ../nbs/09_mask_debugger.ipynb #71fcc908
 class _Reference:
-    "What each call gives for each sequence alone; for a model of fixed length, the valid steps of what it gives in the batch."
+    "What each call gives for a sequence alone; in a model of fixed length, the valid steps of what it gives in the batch."
     def __init__(self, runs, lengths=None, steps=None, side="post", copies=1):
         self.copies = copies  # of each sequence alone, for a model of one batch size
         self.runs, self.side = runs, side  # one for each sequence; or a single one, of the batch
@@ -164,7 +165,8 @@ class _Reference:
             return None
         valid = [slice(0, length) if self.side == "post" else slice(self.steps - length, self.steps)
                  for length in self.lengths]
-        return [batch[(slice(row, row + 1), *(valid[row] if size == self.steps else slice(None) for size in batch.shape[1:]))]
+        return [batch[(slice(row, row + 1),
+                       *(valid[row] if size == self.steps else slice(None) for size in batch.shape[1:]))]
                 for row in range(len(batch))]
 
 
@@ -177,7 +179,7 @@ def _places(tensor, alone, side):
     return [(row, *(slice(0, there) if side == "post" else slice(size - there, size)
                     for there, size in zip(one.shape[1:], tensor.shape[1:]))) for row, one in enumerate(alone)]
 
-# %% ../nbs/09_mask_debugger.ipynb #5c1f5cae
+# %% ../nbs/09_mask_debugger.ipynb #a8db51d6
 def _difference_of(tensor, alone, side):
     "The largest difference at valid steps, as a share of the largest value; None if it cannot be told."
     tensor = np.asarray(tensor)
@@ -206,7 +208,8 @@ class _Judge(_Spoiler):
     def __init__(self, reference, tolerance, plain=None, valid=None, value=None, opened=()):
         super().__init__(valid, value)
         self.reference, self.tolerance, self.plain = reference, tolerance, plain
-        self.opened = opened  # paths of the calls inside of which each call is mended, so that the next one is judged too
+        # paths of the calls inside of which each call is mended, so that the next one is judged too
+        self.opened = opened
 
     def difference(self, call, which, number):
         "As _difference_of, for an input or output of a call."
@@ -249,9 +252,9 @@ class _Judge(_Spoiler):
         mask, tensor = get_mask(tensor), tf.constant(array, tensor.dtype)
         return tensor if mask is None else _Marked(mask, autocast=False)(tensor)
 
-# %% ../nbs/09_mask_debugger.ipynb #8ab56e7d
+# %% ../nbs/09_mask_debugger.ipynb #a2564846
 def _chosen(inputs, most=4):
-    "Sequences of different lengths, some of them padded; one step alone is left out if possible, for it fits everywhere."
+    "Sequences of different lengths, some padded; one of a single step only if there is no other, for it fits everywhere."
     known = [int(row) for row in np.flatnonzero(inputs.lengths)]
     firsts = list({int(inputs.lengths[row]): row for row in reversed(known)}.values())
     firsts.sort(key=lambda row: (inputs.lengths[row] == 1, inputs.lengths[row] == inputs.steps, row))
@@ -259,7 +262,7 @@ def _chosen(inputs, most=4):
     rows += [row for row in known if row not in rows][:max(0, 2 - len(rows))]
     return sorted(rows)
 
-# %% ../nbs/09_mask_debugger.ipynb #fb90d153
+# %% ../nbs/09_mask_debugger.ipynb #af107461
 class _Search:
     "The runs of one model that tell where padding comes through, and where a mask was lost."
     def __init__(self, model, batch, lengths, static, tolerance, states, unbuilt, seed):
@@ -288,13 +291,14 @@ class _Search:
             self.set_up(tolerance, random)
 
     def awaken(self, random):
-        "Give values to weights that are all zero and hide what is behind them, as a gate of ReZero or a head before training."
+        "Give values to weights that are all zero and hide what is behind them, as a gate of ReZero before training does."
         weights = getattr(self.model, "trainable_variables", [])
         zero = [one for one in weights if not one.numpy().any()]
         if not zero:
             return
         with tf.GradientTape() as tape:
-            outputs = [tf.cast(one, "float32") for one in keras.tree.flatten(self.model(self.batch)) if one.dtype.is_floating]
+            outputs = [tf.cast(one, "float32") for one in keras.tree.flatten(self.model(self.batch))
+                       if one.dtype.is_floating]
             total = sum(tf.reduce_sum(one * random.normal(size=one.shape).astype("float32")) for one in outputs)
         if not outputs:
             return
@@ -313,7 +317,7 @@ class _Search:
             one.assign(before if yes else value)
 
     def other_row(self):
-        "A sequence of a length that was not looked at and that padding changes, though it changes none of the others; or None."
+        "A sequence that was not looked at and that padding changes, though it changes none of those that were; or None."
         inputs = self.inputs
         rows = [int(row) for row in np.flatnonzero(inputs.lengths)]
         _, firsts = np.unique(inputs.lengths[rows], return_index=True)
@@ -337,8 +341,10 @@ class _Search:
         self.valid = mask_from_lengths(self.lengths, self.steps, self.side)
         self.batch = inputs.put_together(self.rows, self.steps, self.side)
         self.plain = self.run_plain(self.batch)
-        dtypes = {one.dtype.name for one in self.plain.calls[()].outputs} | inputs.watch.dtypes  # a function may call no layer
-        self.tolerance = max((TOLERANCES.get(name, 1e-4) for name in dtypes), default=1e-4) if tolerance is None else tolerance
+        # a function may call no layer
+        dtypes = {one.dtype.name for one in self.plain.calls[()].outputs} | inputs.watch.dtypes
+        usual = max((TOLERANCES.get(name, 1e-4) for name in dtypes), default=1e-4)
+        self.tolerance = usual if tolerance is None else tolerance
         if not self.asleep:
             self.awaken(random)
         answers = _answers(self.plain.calls[()].outputs or [None], len(self.rows))
@@ -359,8 +365,8 @@ class _Search:
             places = alone and _places(output, alone, self.side)
             for row, place, one in zip(self.rows, places or (), alone or ()):
                 if (np.isnan(one[0].astype("float64")) & np.isnan(np.asarray(output)[place].astype("float64"))).any():
-                    raise ValueError(f"the model cannot be tested: output {number} is NaN at valid steps of sequence {row}"
-                                     + ", with and without padding" * (self.reference.lengths is None))
+                    raise ValueError(f"the model cannot be tested: output {number} is NaN at valid steps of sequence "
+                                     f"{row}" + ", with and without padding" * (self.reference.lengths is None))
 
     def run_plain(self, batch):
         probe = _Probe(self.states, self.unbuilt)
@@ -400,7 +406,7 @@ class _Search:
         return _Reference([self.plain], self.lengths, self.steps, self.side)
 
     def with_garbage(self, random):
-        "A batch with other values at padded steps where the model is told about padding, and whether some come later on."
+        "A batch with other values at padded steps, where the model is told of padding; and the value to put in later on."
         changed = self.batch
         if self.inputs.told:
             changed = self.inputs.put_together(self.rows, self.steps, self.side,
@@ -440,8 +446,8 @@ class _Search:
         "Judge the whole, then what is inside of what leaks, and so on."
         changed = self.garbage is not self.batch or self.spoiled is not None
         if self.reference.lengths is not None and not changed:
-            raise ValueError("the model cannot be tested: it takes one number of steps only, makes no mask and takes none, "
-                             "so neither the amount nor the content of padding can be varied")
+            raise ValueError("the model cannot be tested: it takes one number of steps only, makes no mask and takes "
+                             "none, so neither the amount nor the content of padding can be varied")
         for batch, value in [(self.garbage, self.spoiled)] * changed + [(self.batch, None), (self.longer(), None)]:
             if batch is None:
                 continue
@@ -449,8 +455,8 @@ class _Search:
             whole = judged.calls[()]
             for number, output in enumerate(whole.outputs):
                 if judged.judge.difference(whole, "outputs", number) is None:
-                    raise ValueError(f"the model cannot be tested: its output {number} has neither the steps of the input, "
-                                     "nor a shape that does not depend on them")
+                    raise ValueError(f"the model cannot be tested: its output {number} has neither the steps of the "
+                                     "input, nor a shape that does not depend on them")
             self.last = self.last or judged
             while more := self.to_open(judged):
                 self.opened |= more
@@ -501,8 +507,8 @@ class _Search:
         if not all(np.isfinite(np.asarray(one[0], "float64")).all() for one in self.timeless(plain[()], "outputs")):
             born = [call for call in plain.values() if call.inputs and _first_row_is_nan(call.outputs)
                     and not _first_row_is_nan(call.inputs)]
-            yield _innermost(born), "makes NaN", ("makes NaN of a sequence without any valid step: leave such sequences out, "
-                                                  "or divide by at least 1")
+            yield _innermost(born), "makes NaN", ("makes NaN of a sequence without any valid step: "
+                                                  "leave such sequences out, or divide by at least 1")
         elif self.apart(plain[()], other[()]):
             apart = [call for path, call in plain.items() if path in other and path and self.apart(call, other[path])]
             yield _innermost(apart), "leaks", ("of a sequence without any valid step it gives what padding holds: "
@@ -534,7 +540,7 @@ def _innermost(calls):
     return max((call for call in calls if call.path[:len(first.path)] == first.path),
                key=lambda call: (len(call.path), -call.order))
 
-# %% ../nbs/09_mask_debugger.ipynb #c6d26520
+# %% ../nbs/09_mask_debugger.ipynb #fac1c6ae
 class _Masks:
     "What became of the masks in the run of a padded batch, compared with the masks that would be right."
     def __init__(self, plain, reference, shape):
@@ -548,7 +554,8 @@ class _Masks:
     def right(self, call, which, number):
         "The mask that a tensor should have; None for one without a time axis."
         tensor, alone = getattr(call, which)[number], self.reference.of(call, which, number)
-        if alone is None or len(tensor.shape) < 2 or any(one.shape[:1] != (1,) or one.ndim != len(tensor.shape) for one in alone):
+        if alone is None or len(tensor.shape) < 2 or any(
+                one.shape[:1] != (1,) or one.ndim != len(tensor.shape) for one in alone):
             return None
         lengths, steps = [one.shape[1] for one in alone], tensor.shape[1]
         if len(lengths) != tensor.shape[0] or max(lengths) > steps or min(lengths) == steps:
@@ -614,7 +621,8 @@ class _Masks:
                 continue
             seen.add(id(tensor))
             for maker, _ in self.makers.get(id(tensor), ()):
-                if maker.order < call.order and ("right" in self.states(maker, "inputs") or self.had_mask_before(maker, seen)):
+                if maker.order < call.order and (
+                        "right" in self.states(maker, "inputs") or self.had_mask_before(maker, seen)):
                     return True
         return False
 
@@ -645,7 +653,7 @@ def _raises(call, **changes):
         return True
     return False
 
-# %% ../nbs/09_mask_debugger.ipynb #977e7bc5
+# %% ../nbs/09_mask_debugger.ipynb #31da7d13
 def _fits(call, search, masks, named=lambda mask: mask, masked=False, filler=None):
     "Whether padding stays out of a layer if its masks, or what padded steps hold, are changed."
     def change_for(rights):
@@ -681,15 +689,17 @@ def _fits(call, search, masks, named=lambda mask: mask, masked=False, filler=Non
 
 
 def _mend(call, search, masks, only=None):
-    "What, of the things that can be tried on a layer (all, or `only` some), keeps padding out of it: a key of _MENDED, or None."
+    "What, of the things that can be tried on a layer, or `only` of some, keeps padding out: a key of _MENDED, or None."
     if call.layer is None:
         return None
     states = set(masks.states(call, "inputs"))
     trials = {}
     by_hand = [np.asarray(one) for given in call.named.values() for one in given]
-    if any(one.min(initial=1) != one.max(initial=0) for one in by_hand):  # the inverse of all True would hide everything
+    # the inverse of a mask that is all True would hide everything
+    if any(one.min(initial=1) != one.max(initial=0) for one in by_hand):
         floats = any(one.dtype.kind == "f" for one in by_hand)
-        trials["additive" if floats else "inverted"] = {"named": lambda mask: keras.ops.equal(keras.ops.cast(mask, "float32"), 0)}
+        trials["additive" if floats else "inverted"] = {
+            "named": lambda mask: keras.ops.equal(keras.ops.cast(mask, "float32"), 0)}
         trials["queries"] = {"named": lambda mask: mask[:, None] if len(mask.shape) == 2 else mask}
     if "none" in states:
         trials["mask"] = {"masked": True}
@@ -700,7 +710,7 @@ def _mend(call, search, masks, only=None):
     return next((name for name, trial in trials.items()
                  if (only is None or name in only) and _fits(call, search, masks, **trial)), None)
 
-# %% ../nbs/09_mask_debugger.ipynb #e37902a4
+# %% ../nbs/09_mask_debugger.ipynb #e0c5bbb8
 _TO_PASS = {
     "stripped": "takes the mask off the tensor that it is given: get the mask before, and pass mask= by hand to '{needs}'",
     "made anew": "makes a time axis that has no mask: pass the mask by hand to '{needs}'",
@@ -713,15 +723,19 @@ def _advice_of_loss(cause, how, needs, masks):
     if cause.is_operation:
         if cause.kind == "tf.function":
             return f"a mask does not leave a tf.function: return it too, and pass mask= by hand to '{needs}'"
-        return f"operations drop the mask: do this in a layer with supports_masking = True, or pass mask= by hand to '{needs}'"
+        return ("operations drop the mask: do this in a layer with supports_masking = True, "
+                f"or pass mask= by hand to '{needs}'")
     states = masks.states(cause, "inputs")
     if {"wrong", "stale"} & set(masks.states(cause, "outputs")):
-        return "its output has a mask that does not fit: mend its compute_mask, or pass the right mask by hand to " f"'{needs}'"
+        return ("its output has a mask that does not fit: mend its compute_mask, "
+                f"or pass the right mask by hand to '{needs}'")
     if "right" in states and "none" in states:
-        return f"one of its inputs has no mask, so the output has none: give both the same mask, or pass mask= by hand to '{needs}'"
+        return ("one of its inputs has no mask, so the output has none: give both the same mask, "
+                f"or pass mask= by hand to '{needs}'")
     if type(cause.layer).__module__.startswith("keras."):
         return f"drops the mask: pass the mask by hand to '{needs}'"
-    return f"drops the mask: set supports_masking = True in it if steps keep their places, else write compute_mask ('{needs}' needs it)"
+    return ("drops the mask: set supports_masking = True in it if steps keep their places, "
+            f"else write compute_mask ('{needs}' needs it)")
 
 
 _MENDED = {
@@ -730,12 +744,15 @@ _MENDED = {
     "queries": "the mask (batch, time) that it is given by hand is read as (queries, keys): pass mask[:, None]",
     "mask": "no mask reaches it: set mask_zero=True in the embedding, or use Masking, or pass mask= by hand",
     "right mask": "its mask marks other steps than are valid: find out where that mask is made",
-    "zeros": "it mixes padded steps into valid ones whatever the mask: set padded steps to zero right before it, as MaskedConv1D does",
-    "lowest": "it takes padded steps for valid ones whatever the mask: set them to a very low value, as MaskedGlobalMaxPooling1D does",
+    "zeros": "it mixes padded steps into valid ones whatever the mask: set padded steps to zero right before it, "
+             "as MaskedConv1D does",
+    "lowest": "it takes padded steps for valid ones whatever the mask: set them to a very low value, "
+              "as MaskedGlobalMaxPooling1D does",
 }
 _NOT_MENDED = "padded steps reach valid ones whatever the mask: replace it by a layer that uses the mask"
 _FUNCTION = "a mask does not get into a tf.function: hand it over as an argument, and pass mask= by hand inside"
-_OPERATION = "what it gives depends on padded steps or on their number: take both out with the mask in hand (keras.ops.where)"
+_OPERATION = ("what it gives depends on padded steps or on their number: "
+              "take both out with the mask in hand (keras.ops.where)")
 
 # %% ../nbs/09_mask_debugger.ipynb #c3a7da7d
 class LeakRow(NamedTuple):
@@ -771,10 +788,13 @@ VERDICTS = {  # whether it offends, and what it means
     "not judged": (False, "what arrives here already differs, or has no shape that can be compared"),
 }
 
-# %% ../nbs/09_mask_debugger.ipynb #824d6aa9
+# %% ../nbs/09_mask_debugger.ipynb #08f72ddc
 class LeakReport:
     "A LeakRow for each layer and operation that matters, in call order; true if none offends."
-    def __init__(self, rows, summary):
+    def __init__(self,
+        rows,     # list of LeakRow, in the order in which the calls begin
+        summary,  # one sentence or two, as str: what was compared, and what was found
+    ):
         self.rows, self.summary = rows, summary
 
     @property
@@ -815,13 +835,16 @@ class LeakReport:
 
         Returns an Svg. Raises ImportError where matplotlib is missing."""
         return as_svg(_draw_calls([
-            (row.depth, f"{row.name} ({row.kind})", row.mask_in, row.mask_out, ("X", LEAK) if row is self.first else ("", VALID),
+            (row.depth, f"{row.name} ({row.kind})", row.mask_in, row.mask_out,
+             ("X", LEAK) if row is self.first else ("", VALID),
              row.verdict + " (first)" * (row is self.first), row.offends) for row in self.rows]), repr(self))
 
     def to_json(self):
         "Return a JSON text with `kept`, `summary`, `first` (a name or null) and the rows."
-        rows = [{**row._asdict(), "difference": row.difference if np.isfinite(row.difference) else None} for row in self.rows]
-        return json.dumps({"kept": bool(self), "summary": self.summary, "first": self.first and self.first.name, "rows": rows})
+        rows = [{**row._asdict(), "difference": row.difference if np.isfinite(row.difference) else None}
+                for row in self.rows]
+        return json.dumps({"kept": bool(self), "summary": self.summary, "first": self.first and self.first.name,
+                           "rows": rows})
 
 # %% ../nbs/09_mask_debugger.ipynb #fd01d93b
 def _promised(call):
@@ -871,7 +894,7 @@ def _matters(call, masks, verdicts):
         one is not None and tensor.dtype.is_floating for one, tensor in zip(call.masks_in, call.inputs))
         and any(one.dtype.is_floating for one in call.outputs))
 
-# %% ../nbs/09_mask_debugger.ipynb #3f25abf5
+# %% ../nbs/09_mask_debugger.ipynb #e052b2ae
 def _birth_of_nan(calls, offender):
     "The innermost call that made NaN from numbers, where what the offender got holds NaN; else None."
     if not _not_finite(offender.inputs):
@@ -884,7 +907,8 @@ def _birth_of_nan(calls, offender):
 def _in_layer(call):
     "The layer whose only content is operations, for one of them: that is where a user will look."
     parent = call.parent
-    if call.is_operation and parent.layer is not None and not parent.layers and not isinstance(parent.layer, keras.Model):
+    if call.is_operation and parent.layer is not None and not parent.layers and not isinstance(
+            parent.layer, keras.Model):
         return parent
     return call
 
@@ -901,7 +925,8 @@ def _findings(search, loss_counts_padding):
     for call in search.offenders():
         birth = _birth_of_nan(calls, call)
         if birth is not None:
-            note(birth, "makes NaN", "makes NaN of padding: divide only where the mask is True (keras.ops.where inside and out)")
+            note(birth, "makes NaN", "makes NaN of padding: divide only where the mask is True "
+                                     "(keras.ops.where inside and out)")
         mend = _mend(call, search, masks)
         needs = call
         if mend not in ("mask", "right mask"):
@@ -920,7 +945,8 @@ def _findings(search, loss_counts_padding):
             cause, how = masks.lost(search.plain.calls.get(needs.path, needs)) or (None, None)
         if cause is not None:
             spoils = how == "dropped" and not {"none", "timeless"} >= set(masks.states(cause, "outputs"))
-            note(cause, "spoils the mask" if spoils else "loses the mask", _advice_of_loss(cause, how, needs.name, masks))
+            note(cause, "spoils the mask" if spoils else "loses the mask",
+                 _advice_of_loss(cause, how, needs.name, masks))
             advice = f"no right mask reaches it: see {_name_of(_in_layer(cause))}"
         note(call, "leaks", advice)
     if loss_counts_padding:
@@ -962,7 +988,7 @@ def _rows(search, loss_counts_padding=False):
                             verdict, float(judged.difference if judged else np.nan), advice))
     return rows
 
-# %% ../nbs/09_mask_debugger.ipynb #3eb29ecd
+# %% ../nbs/09_mask_debugger.ipynb #6e87feda
 class _Raising(Exception):
     "Carries the report on a model that raises because of a mask."
     def __init__(self, report):
@@ -980,7 +1006,8 @@ def _report_raising(probe, error):
         return
     text = " ".join(re.sub("\x1b\\[[0-9;]*m", "", str(error)).split())[:160]
     queries = not _raises(call, change_named=lambda mask: mask[:, None] if len(mask.shape) == 2 else mask)
-    advice = _MENDED["queries"] if queries else "raises with a mask, and not without: give it none, or one of the shape that it wants"
+    advice = _MENDED["queries"] if queries else (
+        "raises with a mask, and not without: give it none, or one of the shape that it wants")
     rows = [LeakRow(_name_of(one), one.kind, len(one.path) - 1, _around(one), one.place, any(
                     mask is not None for mask in one.masks_in), False, one.row.fate if one.row else "none", None,
                     "raises" if one is call else "not judged", float("nan"),
@@ -988,7 +1015,7 @@ def _report_raising(probe, error):
             for one in probe.calls.values() if one.layer is not None]
     raise _Raising(LeakReport(rows, f"The model raises {type(error).__name__}: {text}"))
 
-# %% ../nbs/09_mask_debugger.ipynb #4db13bd5
+# %% ../nbs/09_mask_debugger.ipynb #36f75a5a
 def find_leaks(
     model,           # model, layer, or function of one batch; called as outside of training
     batch=None,      # padded batch, as for check_padding; None: made from the model's inputs
@@ -997,7 +1024,12 @@ def find_leaks(
     static=(),       # names (or numbers, as str) of inputs whose second axis only looks like time
     seed=0,          # for the values that are drawn
 ) -> LeakReport:     # a LeakRow for each layer and each operation that matters; true if none offends
-    """Find the layers and operations that let padding reach valid steps, and those that lose a mask on the way."""
+    """Find the layers and operations that let padding reach valid steps, and those that lose a mask on the way.
+
+    Only the second axis of the inputs is taken for time. The model, Keras and TensorFlow are left as they were, also
+    after an error. Raises ValueError where nothing could be learnt: as check_padding does, for a model that answers
+    with NaN with and without padding, and for an output with neither the steps of the input nor a shape that does
+    not depend on them. A layer that raises because of a mask is reported; any other error is raised again."""
     with _kept(model) as (states, unbuilt):
         try:
             search = _Search(model, batch, lengths, static, tolerance, states, unbuilt, seed)
@@ -1007,17 +1039,21 @@ def find_leaks(
 
 
 def _report_of(search, rows):
-    compared = "each sequence alone" if search.reference.lengths is None else "the batch as it was, since the model takes one number of steps"
+    compared = "each sequence alone" if search.reference.lengths is None else (
+        "the batch as it was, since the model takes one number of steps")
     changed = ", with other values at padded steps" * (search.spoiled is not None or search.garbage is not search.batch)
     first = next((row for row in rows if row.offends), None)
-    found = f"{first.name}{f' (in {first.inside})' * bool(first.inside)} is the first to offend" if first else "no padding reaches a valid step of the output"
+    found = "no padding reaches a valid step of the output"
+    if first:
+        found = f"{first.name}{f' (in {first.inside})' * bool(first.inside)} is the first to offend"
     inputs = search.inputs
-    fixed = [name for name, leaf, timed in zip(inputs.names, inputs.leaves, inputs.timed) if not timed and leaf.ndim > 1]
+    fixed = [name for name, leaf, timed in zip(inputs.names, inputs.leaves, inputs.timed)
+             if not timed and leaf.ndim > 1]
     kept = f" Padding of these inputs was not varied, so nothing is known about it: {', '.join(fixed)}." * bool(fixed)
     return LeakReport(rows, f"Compared with {compared}{changed}: {found}.{kept}"
                       + " Weights that are all zero, and switch off others, were given other values." * bool(search.asleep))
 
-# %% ../nbs/09_mask_debugger.ipynb #0024f922
+# %% ../nbs/09_mask_debugger.ipynb #5a05de08
 class Finding(NamedTuple):
     "Something around a model that counts padding, or a batch that invites trouble."
     name: str     # of the loss, metric, layer or input
@@ -1034,7 +1070,12 @@ class Findings(list):
 
 class AuditReport:
     "What check_padding, find_leaks and the look at losses, metrics and regularizers found; true if nothing is broken."
-    def __init__(self, contract, leaks, findings, not_tested):
+    def __init__(self,
+        contract,    # PaddingReport; None where the contract could not be tested
+        leaks,       # LeakReport
+        findings,    # Findings on losses, metrics and regularizers
+        not_tested,  # list of str: what could not be tested, and why
+    ):
         self.contract, self.leaks, self.findings, self.not_tested = contract, leaks, findings, not_tested
 
     @property
@@ -1067,7 +1108,7 @@ class AuditReport:
             "leaks": json.loads(self.leaks.to_json()), "findings": [one._asdict() for one in self.findings],
             "not_tested": self.not_tested})
 
-# %% ../nbs/09_mask_debugger.ipynb #e57b87f5
+# %% ../nbs/09_mask_debugger.ipynb #ef51037c
 def _counted(search, targets):
     "A Finding for the loss and for each metric that counts padded steps, as compared with an explicit sample_weight."
     model, inputs, valid, tolerance = search.model, search.inputs, search.inputs.valid, search.tolerance
@@ -1086,8 +1127,7 @@ def _counted(search, targets):
         model, inputs.structure, targets, weights, options)
     found = Findings()
     if _apart(plain["loss"], weighted["loss"], tolerance):
-        found.append(Finding("loss", "loss", "padded steps change it: no mask reaches it, or it is a custom loss that knows of none",
-                             "pass sample_weight=mask to fit and evaluate, or keep the mask alive until the output"))
+        found.append(_loss_that_counts("loss"))
     elif not model.loss and (other := _other_targets(targets, valid)) is not None:  # compute_loss may know no weights
         if _apart(plain["loss"], _evaluated(model, inputs.structure, other, None, options)["loss"], tolerance):
             found.append(Finding("loss", "loss", "targets at padded steps change it: compute_loss counts them",
@@ -1105,9 +1145,15 @@ def _counted(search, targets):
             metric.update_state(targets[valid], np.asarray(predictions)[valid])
         right = float(np.mean(metric.result()))
         if _apart(plain[metric.name], right, tolerance):
-            found.append(Finding(metric.name, "metric", f"{plain[metric.name]:.4g} with padded steps, {right:.4g} without",
-                                 "pass sample_weight=mask and name it in weighted_metrics, or use a metric that takes the mask"))
+            found.append(Finding(
+                metric.name, "metric", f"{plain[metric.name]:.4g} with padded steps, {right:.4g} without",
+                "use MaskedMetric of chapter 7, or pass sample_weight=mask and name it in weighted_metrics"))
     return found
+
+
+def _loss_that_counts(name):
+    return Finding(name, "loss", "padded steps change it: no mask reaches it, or it is a custom loss that knows of none",
+                   "pass sample_weight=mask to fit and evaluate, or keep the mask alive until the output")
 
 
 def _other_targets(targets, valid):
@@ -1125,8 +1171,9 @@ def _evaluated(model, batch, targets, weights, options):
     try:
         return model.evaluate(batch, targets, sample_weight=weights, **options)
     except Exception as error:
-        raise _NotTested(f"losses and metrics: evaluate{' with sample_weight=mask' if weights is not None else ''} raises "
-                         f"{type(error).__name__}: {' '.join(str(error).split())[:120]}") from error
+        how = " with sample_weight=mask" * (weights is not None)
+        raise _NotTested(f"losses and metrics: evaluate{how} raises {type(error).__name__}: "
+                         f"{' '.join(str(error).split())[:120]}") from error
 
 
 def _counted_of_several(search, outputs, targets):
@@ -1137,10 +1184,10 @@ def _counted_of_several(search, outputs, targets):
         raise _NotTested("losses and metrics: the model has several outputs, and not each has a target for each step")
     options = {"batch_size": len(valid), "verbose": 0, "return_dict": True}
     weights = keras.tree.map_structure(lambda one: valid.astype("float32"), targets)
-    plain, weighted = (_evaluated(search.model, search.inputs.structure, targets, one, options) for one in (None, weights))
+    plain, weighted = (_evaluated(search.model, search.inputs.structure, targets, one, options)
+                       for one in (None, weights))
     apart = [name for name in plain if name.endswith("loss") and _apart(plain[name], weighted[name], search.tolerance)]
-    return Findings(Finding(name, "loss", "padded steps change it: no mask reaches it, or it is a custom loss that knows of none",
-                            "pass sample_weight=mask to fit and evaluate, or keep the mask alive until the output")
+    return Findings(_loss_that_counts(name)
                     for name in ([name for name in apart if name != "loss"] or apart))
 
 
@@ -1167,7 +1214,7 @@ def _regularized(search):
     return [Finding(", ".join(names) or "add_loss", "regularizer", "its penalty changes with the amount of padding",
                     "penalize valid steps only: with self.add_loss and the mask, in the call of a layer")]
 
-# %% ../nbs/09_mask_debugger.ipynb #99a8d2cd
+# %% ../nbs/09_mask_debugger.ipynb #54ae5a5c
 def audit(
     model,           # compiled keras.Model; a layer or function without losses and metrics is audited without them
     batch=None,      # padded batch, as for check_padding
@@ -1180,9 +1227,10 @@ def audit(
 ) -> AuditReport:    # true if nothing is broken
     """Run check_padding and find_leaks, and look for losses, metrics and regularizers that count padding.
 
-    Raises what find_leaks raises."""
+    Raises ValueError where the number of targets is not that of the sequences, and what find_leaks raises."""
     not_tested, findings = [], Findings()
-    nested = isinstance(targets, dict) or isinstance(targets, (list, tuple)) and any(np.ndim(one) > 1 for one in targets)
+    nested = isinstance(targets, dict) or isinstance(targets, (list, tuple)) and any(
+        np.ndim(one) > 1 for one in targets)
     if targets is not None and batch is not None:
         rows = len(keras.tree.flatten(batch)[0]) if isinstance(batch, (dict, list, tuple)) else len(batch)
         for one in keras.tree.flatten(targets) if nested else [targets]:
@@ -1204,25 +1252,26 @@ def audit(
         search.sleep(False)
         leaks = _report_of(search, _rows(search, any(one.kind == "loss" for one in findings)))
     try:
-        contract = check_padding(model, search.inputs.structure, lengths, targets=None if nested else targets, tolerance=tolerance, static=static, seed=seed,
+        contract = check_padding(model, search.inputs.structure, lengths, targets=None if nested else targets,
+                                 tolerance=tolerance, static=static, seed=seed,
                                  progress=lambda clause: progress(f"the padding contract: {clause}"))
     except ValueError as error:
         contract = None
         not_tested.append(f"the contract: {error}")
     return AuditReport(contract, leaks, findings, not_tested)
 
-# %% ../nbs/09_mask_debugger.ipynb #0a67ecb5
+# %% ../nbs/09_mask_debugger.ipynb #f52ebf53
 def lint_batch(
-    batch,          # padded batch: array, list, tuple or dict of arrays; ids (batch, time) or vectors (batch, time, size)
-    lengths=None,   # (batch,) int, valid steps; None: from a mask in the batch, or from where mask_value stands at the end
+    batch,          # padded batch: array, list, tuple or dict of ids (batch, time) or vectors (batch, time, size)
+    lengths=None,   # (batch,) int, valid steps; None: from a mask in the batch, or from where mask_value stands
     mask_value=0,   # what the mask is made from: 0 for ids, the mask_value of Masking for vectors
 ) -> Findings:      # a Finding for each trouble that the batch invites
     """Look at a batch, without any model, for what goes wrong with masks.
 
     Raises ValueError for an input without a batch axis, and for lengths that do not fit."""
     nested = isinstance(batch, (dict, list, tuple))
-    leaves = {"/".join(map(str, path)): np.asarray(leaf) for path, leaf in keras.tree.flatten_with_path(batch)} if nested else {
-        "the batch": np.asarray(batch)}
+    paths = keras.tree.flatten_with_path(batch) if nested else [(("the batch",), batch)]
+    leaves = {"/".join(map(str, path)): np.asarray(leaf) for path, leaf in paths}
     found = Findings()
     given = [leaf for name, leaf in leaves.items() if leaf.ndim == 2 and (leaf.dtype == bool or "mask" in name)]
     for name, leaf in leaves.items():
@@ -1235,24 +1284,24 @@ def lint_batch(
 
 
 def _valid_steps(name, leaf, given, lengths, sentinel):
-    "The valid steps (batch, time), and whether they are known from something else than the values."
+    "The valid steps (batch, time): from a mask, from lengths, or from where the mask value stands."
     rows, steps = leaf.shape[:2]
     for mask in given:
         if mask.shape == (rows, steps):
-            return mask.astype(bool), True
+            return mask.astype(bool)
     if lengths is not None:
         if np.shape(lengths) != (rows,):
             raise ValueError(f"lengths has the shape {np.shape(lengths)}, but {name} has {rows} sequences")
         post, pre = mask_from_lengths(lengths, steps), mask_from_lengths(lengths, steps, "pre")
-        return (pre if (sentinel & post).sum() > (sentinel & pre).sum() else post), True
+        return pre if (sentinel & post).sum() > (sentinel & pre).sum() else post
     from_end = np.flip(np.maximum.accumulate(np.flip(~sentinel, 1), axis=1), 1)
     from_start = np.maximum.accumulate(~sentinel, axis=1)
-    return (from_end if (~from_end).sum() >= (~from_start).sum() else from_start), False
+    return from_end if (~from_end).sum() >= (~from_start).sum() else from_start
 
 
 def _lint(name, leaf, given, lengths, mask_value):
     sentinel = (leaf == mask_value).reshape(*leaf.shape[:2], -1).all(axis=-1)
-    valid, known = _valid_steps(name, leaf, given, lengths, sentinel)
+    valid = _valid_steps(name, leaf, given, lengths, sentinel)
     rows, steps = valid.shape
     ids, wide = leaf.dtype.kind in "iu", leaf.ndim > 2
 
@@ -1266,31 +1315,33 @@ def _lint(name, leaf, given, lengths, mask_value):
     empty = np.flatnonzero(~valid.any(axis=1))
     if len(empty):
         yield finding("empty", f"sequences {', '.join(map(str, empty[:5]))} have no valid step",
-                      "leave them out: averages over no step are NaN, and one such sequence makes all weights NaN in training")
+                      "leave them out: an average over no step is NaN, and training makes all weights NaN from it")
     if valid.all():
         yield finding("no padding", "there is none (or mask_value or lengths do not say where)",
                       "add a shorter sequence, if this batch is to test something")
     if not is_right_padded(valid):
-        yield finding("side", f"padding stands before data in sequence {np.flatnonzero((valid[:, 1:] & ~valid[:, :-1]).any(axis=1))[0]}",
-                      "pad at the end (padding='post'): recurrent layers use their fast kernel on a GPU for that side only")
+        row = np.flatnonzero((valid[:, 1:] & ~valid[:, :-1]).any(axis=1))[0]
+        yield finding("side", f"padding stands before data in sequence {row}",
+                      "pad at the end (padding='post'): a GPU has fast recurrent kernels for that side only")
     collides = sentinel & valid
     if collides.any() and ids:
         yield finding("collision", f"the id {mask_value} stands at valid steps ({places(collides)})",
-                      "a mask made from ids hides them: give unknown words another id (StringLookup with mask_token='')")
+                      "a mask made from ids hides them: give unknown words another id (mask_token='' in StringLookup)")
     elif collides.any() and leaf.dtype.kind == "f":
         yield finding("collision", f"valid steps hold nothing but the mask value {mask_value} ({places(collides)})",
                       "choose a mask value that no data hold, or pass a mask made from lengths")
     if leaf.dtype.kind == "f":
         yield from _lint_floats(finding, places, leaf, valid, mask_value)
     if ids and (leaf < 0).any():
-        yield finding("ids", f"there are negative ids ({places((leaf < 0) & True)})" if leaf.ndim == 2 else "there are negative ids",
+        where = f" ({places(leaf < 0)})" if leaf.ndim == 2 else ""
+        yield finding("ids", f"there are negative ids{where}",
                       "an embedding takes ids from 0 on")
     if rows == steps and rows > 1:
         yield finding("shape", f"there are as many sequences as steps ({rows})",
-                      "a mask (batch, time) also fits where (queries, keys) is wanted, and no error says so: test with another number")
+                      "a mask (batch, time) passes for one of (queries, keys), without an error: test with another number")
     if wide and leaf.shape[-1] == steps:
         yield finding("shape", f"there are as many features as steps ({steps})",
-                      "a mask can be taken for one of features, and no error says so: test with another number of steps")
+                      "a mask of steps passes for one of features, without an error: test with another number of steps")
 
 
 def _lint_floats(finding, places, leaf, valid, mask_value):
@@ -1306,7 +1357,7 @@ def _lint_floats(finding, places, leaf, valid, mask_value):
         yield finding("mask value", f"{mask_value} becomes {float(np.float16(mask_value)):.7g} in float16",
                       "under mixed_float16 Masking then masks nothing: use a number that float16 holds, as 0 or -1")
 
-# %% ../nbs/09_mask_debugger.ipynb #bf774b7c
+# %% ../nbs/09_mask_debugger.ipynb #3ab9dfe0
 def _read_batch(path, model):
     "The batch in an npz file as the model takes it, its targets and lengths (or None)."
     try:
@@ -1319,26 +1370,23 @@ def _read_batch(path, model):
         raise ValueError(f"{path} is no npz file that can be read: {error}") from error
     targets, lengths = arrays.pop("targets", None), arrays.pop("lengths", None)
     structure = getattr(model, "input", None)
+    specs = getattr(model, "inputs", None) or []
+    held = f"{path} holds {', '.join(arrays) or 'nothing'}"
+    several = isinstance(structure, dict) or len(specs) > 1
+    names = list(structure) if isinstance(structure, dict) else [spec.name for spec in specs]
+    missing = [name for name in names if name not in arrays]
+    if several and missing:
+        raise ValueError(f"{held}, but the model also needs {', '.join(missing)}")
     if isinstance(structure, dict):
-        missing = [name for name in structure if name not in arrays]
-        if missing:
-            raise ValueError(f"{path} holds {', '.join(arrays) or 'nothing'}, but the model also needs {', '.join(missing)}")
-        return {name: arrays[name] for name in structure}, targets, lengths
-    names = [spec.name for spec in getattr(model, "inputs", None) or []]
-    if isinstance(structure, (list, tuple)) and len(names) > 1:
-        missing = [name for name in names if name not in arrays]
-        if missing:
-            raise ValueError(f"{path} holds {', '.join(arrays) or 'nothing'}, but the model also needs {', '.join(missing)}")
+        return {name: arrays[name] for name in names}, targets, lengths
+    if several:
         return [arrays[name] for name in names], targets, lengths
+    if not names and arrays:  # a subclassed model does not say what it takes
+        return (arrays if len(arrays) > 1 else next(iter(arrays.values()))), targets, lengths
     if len(arrays) != 1:
-        return (arrays, targets, lengths) if not names and arrays else _wrong_number(path, arrays)
-    (only,) = arrays.values()
-    return only, targets, lengths
-
-
-def _wrong_number(path, arrays):
-    raise ValueError(f"{path} holds {', '.join(arrays) or 'nothing'}, but the model has one input: store one array for it, "
-                     "and if you like 'targets' and 'lengths'")
+        raise ValueError(f"{held}, but the model has one input: store one array for it, "
+                         "and if you like 'targets' and 'lengths'")
+    return next(iter(arrays.values())), targets, lengths
 
 
 def _load(path, modules):
@@ -1359,7 +1407,9 @@ def _load(path, modules):
 def main(
     arguments=None,  # list of str; None: those of the command line
 ) -> int:            # 0 if nothing is broken, 1 if something is, 2 if it could not be tested
-    "The command mask-audit: audit a saved model."
+    """The command mask-audit: audit a saved model, and print the report (see mask-audit --help).
+
+    What cannot be tested gives 2 and a reason; nothing is raised but SystemExit for wrong options."""
     parser = argparse.ArgumentParser(prog="mask-audit", description=(
         "Say whether padding changes the answers of a saved Keras model, and which layer lets it. "
         "Exit code 0: nothing is broken; 1: something is; 2: it could not be tested."))
