@@ -536,6 +536,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                                                                               'masking_tutorial/mask_debugger.py'),
                                                 'masking_tutorial.mask_debugger._innermost': ( 'mask_debugger.html#_innermost',
                                                                                                'masking_tutorial/mask_debugger.py'),
+                                                'masking_tutorial.mask_debugger._is_built_in': ( 'mask_debugger.html#_is_built_in',
+                                                                                                 'masking_tutorial/mask_debugger.py'),
                                                 'masking_tutorial.mask_debugger._lint': ( 'mask_debugger.html#_lint',
                                                                                           'masking_tutorial/mask_debugger.py'),
                                                 'masking_tutorial.mask_debugger._lint_floats': ( 'mask_debugger.html#_lint_floats',

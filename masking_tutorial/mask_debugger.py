@@ -20,15 +20,18 @@ from .padding_contract import (
     _NotTested, _sizes_of, _spoiled, _Watch, check_padding)
 from .propagation import _draw_calls, _is_tensor, _sort_arguments, _switch
 
-# %% ../nbs/09_mask_debugger.ipynb #621e59d4
+# %% ../nbs/09_mask_debugger.ipynb #160e1c98
+def _is_built_in(layer):
+    return type(layer).__module__.startswith("keras.")
+
+
 class _Call:
     "A layer call or an operation of one run: what went in and what came out."
     def __init__(self, path, order, name, kind, parent=None, layer=None, place=""):
         self.path, self.order, self.name, self.kind, self.parent, self.layer = path, order, name, kind, parent, layer
         self.place = place  # for an operation, the line of code that it stands on
         # built-in layers are taken whole; a look inside is for those that put layers and operations together
-        self.whole = layer is not None and type(layer).__module__.startswith("keras.") and not isinstance(
-            layer, keras.Model)
+        self.whole = layer is not None and _is_built_in(layer) and not isinstance(layer, keras.Model)
         self.inputs, self.masks_in, self.arguments, self.named = [], [], ((), {}), {}
         self.outputs, self.masks_out, self.row, self.error = [], [], None, None
         self.layers = self.operations = 0  # of those inside
@@ -710,7 +713,7 @@ def _mend(call, search, masks, only=None):
     return next((name for name, trial in trials.items()
                  if (only is None or name in only) and _fits(call, search, masks, **trial)), None)
 
-# %% ../nbs/09_mask_debugger.ipynb #e0c5bbb8
+# %% ../nbs/09_mask_debugger.ipynb #760a0578
 _TO_PASS = {
     "stripped": "takes the mask off the tensor that it is given: get the mask before, and pass mask= by hand to '{needs}'",
     "made anew": "makes a time axis that has no mask: pass the mask by hand to '{needs}'",
@@ -727,12 +730,12 @@ def _advice_of_loss(cause, how, needs, masks):
                 f"or pass mask= by hand to '{needs}'")
     states = masks.states(cause, "inputs")
     if {"wrong", "stale"} & set(masks.states(cause, "outputs")):
-        return ("its output has a mask that does not fit: mend its compute_mask, "
-                f"or pass the right mask by hand to '{needs}'")
+        mend = "give all of its inputs the right mask" if _is_built_in(cause.layer) else "mend its compute_mask"
+        return f"its output has a mask that does not fit: {mend}, or pass the right mask by hand to '{needs}'"
     if "right" in states and "none" in states:
         return ("one of its inputs has no mask, so the output has none: give both the same mask, "
                 f"or pass mask= by hand to '{needs}'")
-    if type(cause.layer).__module__.startswith("keras."):
+    if _is_built_in(cause.layer):
         return f"drops the mask: pass the mask by hand to '{needs}'"
     return ("drops the mask: set supports_masking = True in it if steps keep their places, "
             f"else write compute_mask ('{needs}' needs it)")
@@ -754,7 +757,7 @@ _FUNCTION = "a mask does not get into a tf.function: hand it over as an argument
 _OPERATION = ("what it gives depends on padded steps or on their number: "
               "take both out with the mask in hand (keras.ops.where)")
 
-# %% ../nbs/09_mask_debugger.ipynb #c3a7da7d
+# %% ../nbs/09_mask_debugger.ipynb #59a15c01
 class LeakRow(NamedTuple):
     "What a layer call, or an operation between layers, does with padding and with the mask."
     name: str          # name of the layer; of the operation, after the name of the layer that it is in
@@ -762,12 +765,13 @@ class LeakRow(NamedTuple):
     depth: int         # 0 for the model itself, 1 for its layers, 2 for the layers of those
     inside: str        # names of the layers that it is in, if any, from the outermost one inwards, with "/"
     place: str         # line of code of an operation, where it is known
-    mask_in: bool      # whether a mask comes in; in mask_out, whether one that fits goes out
-    mask_out: bool
+    mask_in: bool      # whether a mask comes in, on a tensor or by hand
+    mask_out: bool     # whether a mask goes out, right or not (see mask)
     mask: str          # what became of the mask: as in trace_masks; "stale" or "wrong" where it does not fit the output
     promised: object   # whether the graph of a Functional model promises a mask here; None where there is no graph
     verdict: str       # a key of VERDICTS
-    difference: float  # largest change at valid steps, as a share of the largest value
+    difference: float  # largest difference at valid steps, as a share of the largest value (of ids, the difference
+                       # itself), after what leaks before or inside was mended; NaN where nothing was judged
     advice: str        # what to do, where the row offends
 
     @property
@@ -788,7 +792,7 @@ VERDICTS = {  # whether it offends, and what it means
     "not judged": (False, "what arrives here already differs, or has no shape that can be compared"),
 }
 
-# %% ../nbs/09_mask_debugger.ipynb #08f72ddc
+# %% ../nbs/09_mask_debugger.ipynb #68059b36
 class LeakReport:
     "A LeakRow for each layer and operation that matters, in call order; true if none offends."
     def __init__(self,
@@ -806,7 +810,7 @@ class LeakReport:
         return self.first is None
 
     def _table(self):
-        yield "layer or operation", "mask", "verdict"
+        yield "layer or operation", "fate of the mask", "verdict"
         for row in self.rows:
             mask = row.mask + ", though promised" * bool(row.promised and row.mask.startswith(("none", "dropped")))
             yield ("  " * row.depth + f"{row.name} ({row.kind})", mask,
@@ -894,7 +898,7 @@ def _matters(call, masks, verdicts):
         one is not None and tensor.dtype.is_floating for one, tensor in zip(call.masks_in, call.inputs))
         and any(one.dtype.is_floating for one in call.outputs))
 
-# %% ../nbs/09_mask_debugger.ipynb #e052b2ae
+# %% ../nbs/09_mask_debugger.ipynb #c8c4483b
 def _birth_of_nan(calls, offender):
     "The innermost call that made NaN from numbers, where what the offender got holds NaN; else None."
     if not _not_finite(offender.inputs):
@@ -953,9 +957,10 @@ def _findings(search, loss_counts_padding):
         whole = search.plain.calls[()]
         loss = _Call(("loss",), len(calls) + 1, "the loss", "loss", whole)
         loss.inputs, loss.masks_in = whole.outputs, whole.masks_out
-        cause, how = masks.lost(loss) or (None, None)
+        cause, _ = masks.lost(loss) or (None, None)
         if cause is not None:
-            note(cause, "loses the mask", _advice_of_loss(cause, how, "the loss", masks))
+            note(cause, "loses the mask", "the loss gets no mask, since it is lost here: pass sample_weight=mask to fit and "
+                                          "evaluate, or keep the mask alive until the output")
     for call, verdict, advice in search.empty():
         note(call, verdict, advice)
     return found
@@ -1260,7 +1265,7 @@ def audit(
         not_tested.append(f"the contract: {error}")
     return AuditReport(contract, leaks, findings, not_tested)
 
-# %% ../nbs/09_mask_debugger.ipynb #f52ebf53
+# %% ../nbs/09_mask_debugger.ipynb #985e7c92
 def lint_batch(
     batch,          # padded batch: array, list, tuple or dict of ids (batch, time) or vectors (batch, time, size)
     lengths=None,   # (batch,) int, valid steps; None: from a mask in the batch, or from where mask_value stands
@@ -1268,7 +1273,8 @@ def lint_batch(
 ) -> Findings:      # a Finding for each trouble that the batch invites
     """Look at a batch, without any model, for what goes wrong with masks.
 
-    Raises ValueError for an input without a batch axis, and for lengths that do not fit."""
+    Inputs with one axis (batch,) are skipped. Raises ValueError for a single value, where no input has a time axis, and
+    for lengths that do not fit."""
     nested = isinstance(batch, (dict, list, tuple))
     paths = keras.tree.flatten_with_path(batch) if nested else [(("the batch",), batch)]
     leaves = {"/".join(map(str, path)): np.asarray(leaf) for path, leaf in paths}
@@ -1280,6 +1286,8 @@ def lint_batch(
         if leaf.ndim < 2 or any(leaf is mask for mask in given):
             continue
         found += _lint(name, leaf, given, lengths, mask_value)
+    if all(leaf.ndim < 2 for leaf in leaves.values()):
+        raise ValueError("no input has a time axis, so there is no padding: a batch is (batch, time) or (batch, time, size)")
     return found
 
 
@@ -1314,8 +1322,8 @@ def _lint(name, leaf, given, lengths, mask_value):
 
     empty = np.flatnonzero(~valid.any(axis=1))
     if len(empty):
-        yield finding("empty", f"sequences {', '.join(map(str, empty[:5]))} have no valid step",
-                      "leave them out: an average over no step is NaN, and training makes all weights NaN from it")
+        yield finding("empty", f"no valid step in sequence {', '.join(map(str, empty[:5]))}",
+                      "leave it out: an average over no step is NaN, and in training such NaN reaches all weights")
     if valid.all():
         yield finding("no padding", "there is none (or mask_value or lengths do not say where)",
                       "add a shorter sequence, if this batch is to test something")
@@ -1357,7 +1365,7 @@ def _lint_floats(finding, places, leaf, valid, mask_value):
         yield finding("mask value", f"{mask_value} becomes {float(np.float16(mask_value)):.7g} in float16",
                       "under mixed_float16 Masking then masks nothing: use a number that float16 holds, as 0 or -1")
 
-# %% ../nbs/09_mask_debugger.ipynb #3ab9dfe0
+# %% ../nbs/09_mask_debugger.ipynb #713b9530
 def _read_batch(path, model):
     "The batch in an npz file as the model takes it, its targets and lengths (or None)."
     try:
@@ -1395,7 +1403,7 @@ def _load(path, modules):
     if not pathlib.Path(path).exists():
         raise ValueError(f"there is no file {path}")
     try:
-        return keras.saving.load_model(path)  # in safe mode: nothing that the file holds is run
+        return keras.saving.load_model(path)  # in safe mode: Python code in the file is refused
     except Exception as error:
         text = " ".join(str(error).split())
         hint = ""
