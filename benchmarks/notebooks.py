@@ -12,11 +12,15 @@ from benchmarks.common import ROOT, arguments, bars, machine, table, verdict
 LIMIT = 60  # seconds for a chapter
 
 
+def notebooks(only=""):
+    return sorted(path for path in (ROOT / "nbs").glob("*.ipynb") if only in path.name)
+
+
 def main():
     options = arguments(__doc__, only="")
     machine()
     seconds, passed = {}, {}
-    for path in sorted((ROOT / "nbs").glob(f"*{options.only}*.ipynb")):
+    for path in notebooks(options.only):
         started = time.perf_counter()
         ran = subprocess.run([sys.executable, "-m", "pytest", "-q", "-n", "0", path], cwd=ROOT, capture_output=True)
         seconds[path.stem], passed[path.stem] = time.perf_counter() - started, ran.returncode == 0
