@@ -6,16 +6,17 @@
 __all__ = ['plan_batches', 'plan_waste', 'show_cells', 'plan_cells', 'Batches', 'Packed', 'pack_sequences', 'unpack',
            'segment_mean']
 
-# %% ../nbs/11_batching.ipynb #20babbf6
+# %% ../nbs/11_batching.ipynb #47637ce4
 from typing import NamedTuple
 import keras
 import numpy as np
 from keras import ops
 from .datasets import PADDING, VALID, Svg, as_svg, new_figure
-from .padding import (_check_length, _check_side, _check_value, _flat_at_once, _flat_step_by_step,
-                                      _look_at, _ranges, _write)
+from .mask_generation import mask_from_lengths
+from .padding import (_check_length, _check_lengths, _check_side, _check_value, _flat, _look_at, _ranges,
+                                      _write)
 
-# %% ../nbs/11_batching.ipynb #b81d6a6b
+# %% ../nbs/11_batching.ipynb #84cbe681
 def plan_batches(
     lengths,            # (sequences,) int, steps of each sequence, 1 or more
     batch_size=None,    # sequences in a batch, at most
@@ -65,15 +66,12 @@ def plan_batches(
 
 def _checked(lengths):
     "Lengths as an array; raises ValueError for what is no list of integers from 1 on."
-    lengths = np.asarray(lengths)
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" and lengths.size:
-        raise ValueError(f"lengths has the shape {lengths.shape} and dtype {lengths.dtype}: "
-                         "it must be a list of integers")
+    lengths = _check_lengths(lengths)
     wrong = np.flatnonzero(lengths < 1)
     if len(wrong):
         raise ValueError(f"sequence {wrong[0]} has {lengths[wrong[0]]} steps: leave it out, "
                          "a model has no answer for it")
-    return lengths.astype(int)
+    return lengths
 
 
 def _rounded_up(steps, multiple):
@@ -136,7 +134,7 @@ def plan_cells(
     steps = [int(_rounded_up(lengths[batch].max(), multiple)) for batch in plan for _ in batch]
     return rows, steps
 
-# %% ../nbs/11_batching.ipynb #c787776f
+# %% ../nbs/11_batching.ipynb #3f796dfd
 class Batches(keras.utils.PyDataset):
     """Padded batches of sequences of like lengths: for `fit`, for a plain loop, and with `as_dataset` for tf.data.
 
@@ -173,8 +171,7 @@ class Batches(keras.utils.PyDataset):
         self.padding, self.with_mask, self.multiple = padding, with_mask, multiple
         self.fill = _check_value(value, dtype)
         sequences, lengths, kinds = _look_at(sequences)
-        flat = _flat_at_once(sequences, kinds, dtype)
-        self.flat = _flat_step_by_step(sequences, np.zeros_like(lengths), dtype) if flat is None else flat
+        self.flat = _flat(sequences, kinds, dtype, np.zeros_like(lengths))
         self.starts = np.cumsum(lengths) - lengths
         self.lengths = lengths
         if maxlen is not None:
@@ -228,8 +225,7 @@ class Batches(keras.utils.PyDataset):
         lengths, steps = self.lengths[batch], self._steps(batch)
         x = _write(self.flat[_ranges(self.starts[batch], lengths)], lengths, steps, self.padding, self.fill)
         if self.with_mask:
-            valid = np.arange(steps) < lengths[:, None]
-            x = x, valid if self.padding == "post" else valid[:, ::-1]
+            x = x, mask_from_lengths(lengths, steps, self.padding)
         columns = [column[batch] for column in self.columns]
         if self.equal_weights:
             mean_size = len(self.lengths) / len(self.current)
@@ -249,7 +245,7 @@ class Batches(keras.utils.PyDataset):
         dataset = tf.data.Dataset.from_generator(lambda: iter(self), output_signature=signature)
         return dataset.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2)
 
-# %% ../nbs/11_batching.ipynb #0b5066a5
+# %% ../nbs/11_batching.ipynb #80d9fc6a
 class Packed(NamedTuple):
     "Sequences packed in rows: three arrays for a model, and the place of each sequence."
     values: np.ndarray       # (rows, steps) or (rows, steps, features...)
@@ -295,8 +291,7 @@ def pack_sequences(
         longest = int(lengths.argmax())
         raise ValueError(f"sequence {longest} has {lengths[longest]} steps, more than maxlen={maxlen}: "
                          "raise maxlen or cut the sequence")
-    flat = _flat_at_once(sequences, kinds, dtype)
-    flat = _flat_step_by_step(sequences, np.zeros_like(lengths), dtype) if flat is None else flat
+    flat = _flat(sequences, kinds, dtype, np.zeros_like(lengths))
     rows, starts, numbers = _best_fit(lengths, maxlen)
     shape = (int(rows.max(initial=-1)) + 1, maxlen)
     cells = _ranges(rows * maxlen + starts, lengths)

@@ -115,6 +115,13 @@ def new_figure(
         axis.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
+# %% ../nbs/00_datasets.ipynb #8e2a2aba
+def _text_table(lines):
+    "Lines of cells, each a str, as text with aligned columns."
+    lines = list(lines)
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+
 # %% ../nbs/00_datasets.ipynb #5c4ff460
 def as_svg(
     figure,  # a matplotlib Figure

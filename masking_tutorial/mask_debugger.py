@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VERDICTS', 'LeakRow', 'LeakReport', 'find_leaks', 'Finding', 'Findings', 'AuditReport', 'audit', 'lint_batch', 'main']
 
-# %% ../nbs/09_mask_debugger.ipynb #cea99791
+# %% ../nbs/09_mask_debugger.ipynb #cb7bc1a5
 import argparse, html, importlib, json, linecache, pathlib, re, sys, warnings
 from typing import NamedTuple
 import keras
@@ -13,14 +13,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import op_callbacks
 from .custom_layers import _like_features
-from .datasets import LEAK, VALID, as_svg
+from .datasets import LEAK, VALID, _text_table, as_svg
 from .mask_generation import get_mask, is_right_padded, mask_from_lengths
 from .padding_contract import (
-    TOLERANCES, _answers, _check_repeats, _difference, _Inputs, _kept, _like_valid, _made_batch, _makes, _Marked,
-    _NotTested, _sizes_of, _spoiled, _Watch, check_padding)
+    TOLERANCES, _answers, _both_nan, _check_number, _check_repeats, _difference, _html_table, _Inputs, _kept, _like_valid,
+    _made_batch, _makes, _Marked, _NotTested, _sizes_of, _spoiled, _Watch, check_padding)
 from .propagation import _draw_calls, _is_tensor, _sort_arguments, _switch
 
-# %% ../nbs/09_mask_debugger.ipynb #160e1c98
+# %% ../nbs/09_mask_debugger.ipynb #dae2bc5f
 def _is_built_in(layer):
     return type(layer).__module__.startswith("keras.")
 
@@ -42,12 +42,12 @@ class _Call:
     def is_operation(self):
         return self.layer is None and self.parent is not None
 
-    def makes(self, valid, mask):
+    def makes(self, valid):
         "Whether this is the layer that makes the mask `valid`."
         return (self.layer is not None and len(self.outputs) == 1
-                and _makes(self.outputs[0], mask, self.masks_in, self.named, valid))
+                and _makes(self.outputs[0], self.masks_out[0], self.masks_in, self.named, valid))
 
-# %% ../nbs/09_mask_debugger.ipynb #4f849580
+# %% ../nbs/09_mask_debugger.ipynb #e28dcef2
 class _Probe(_Watch):
     "A recorder that keeps the tensors of each layer call, and of each operation between layers."
     def __init__(self, states, unbuilt, judge=None):
@@ -133,6 +133,7 @@ class _Probe(_Watch):
     def end(self, call, outputs):
         flat = keras.tree.flatten(outputs)
         call.outputs = [one for one in flat if _is_tensor(one)]
+        call.masks_out = [get_mask(one) for one in call.outputs]  # what a judge changes keeps its mask
         if self.judge:
             self.paused = True
             changed = iter(self.judge.outputs_of(call))
@@ -141,7 +142,6 @@ class _Probe(_Watch):
             call.outputs = [one for one in flat if _is_tensor(one)]
             if call.parent is not None:
                 outputs = keras.tree.pack_sequence_as(outputs, flat)
-        call.masks_out = [get_mask(one) for one in call.outputs]
         return outputs
 
 # %% ../nbs/09_mask_debugger.ipynb #71fcc908
@@ -182,7 +182,7 @@ def _places(tensor, alone, side):
     return [(row, *(slice(0, there) if side == "post" else slice(size - there, size)
                     for there, size in zip(one.shape[1:], tensor.shape[1:]))) for row, one in enumerate(alone)]
 
-# %% ../nbs/09_mask_debugger.ipynb #a8db51d6
+# %% ../nbs/09_mask_debugger.ipynb #ff5aad2c
 def _difference_of(tensor, alone, side):
     "The largest difference at valid steps, as a share of the largest value; None if it cannot be told."
     tensor = np.asarray(tensor)
@@ -201,7 +201,7 @@ class _Spoiler:
         self.valid, self.value = valid, value  # (batch, time) bool; a number, or None for no change
 
     def outputs_of(self, call):
-        if self.value is not None and call.makes(self.valid, get_mask(call.outputs[0]) if call.outputs else None):
+        if self.value is not None and call.makes(self.valid):
             return [_spoiled(call.outputs[0], self.value)]
         return call.outputs
 
@@ -265,7 +265,7 @@ def _chosen(inputs, most=4):
     rows += [row for row in known if row not in rows][:max(0, 2 - len(rows))]
     return sorted(rows)
 
-# %% ../nbs/09_mask_debugger.ipynb #af107461
+# %% ../nbs/09_mask_debugger.ipynb #c248db58
 class _Search:
     "The runs of one model that tell where padding comes through, and where a mask was lost."
     def __init__(self, model, batch, lengths, static, tolerance, states, unbuilt, seed):
@@ -367,7 +367,7 @@ class _Search:
             alone = self.reference.of(whole, "outputs", number) if output.dtype.is_floating else None
             places = alone and _places(output, alone, self.side)
             for row, place, one in zip(self.rows, places or (), alone or ()):
-                if (np.isnan(one[0].astype("float64")) & np.isnan(np.asarray(output)[place].astype("float64"))).any():
+                if _both_nan(one[0], np.asarray(output)[place]):
                     raise ValueError(f"the model cannot be tested: output {number} is NaN at valid steps of sequence "
                                      f"{row}" + ", with and without padding" * (self.reference.lengths is None))
 
@@ -414,10 +414,9 @@ class _Search:
         if self.inputs.told:
             changed = self.inputs.put_together(self.rows, self.steps, self.side,
                                                lambda values, count: _like_valid(values, count, random))
-            made = _Probe(self.states, self.unbuilt).run(self.model, changed).made()
-            if not all(np.array_equal(mask, self.valid) for mask in made if mask.shape == self.valid.shape):
+            if not self.watched(changed).made_no_other(self.valid):
                 changed = self.batch  # a layer made another mask from the values, and rightly
-        made = any(call.makes(self.valid, call.masks_out[0]) for call in self.plain.calls.values() if call.masks_out)
+        made = any(call.makes(self.valid) for call in self.plain.calls.values())
         if made and changed is self.batch and self.inputs.nested:
             changed = self.others_with_garbage(random)
         return changed, 10.0 if made else None
@@ -435,11 +434,16 @@ class _Search:
             leaves = keras.tree.flatten(changed)
             leaves[number] = full[number]
             trial = keras.tree.pack_sequence_as(inputs.structure, leaves)
-            masks = _Probe(self.states, self.unbuilt).run(self.model, trial).made()
-            if any(np.array_equal(mask, self.valid) for mask in masks) and all(
-                    np.array_equal(mask, self.valid) for mask in masks if mask.shape == self.valid.shape):
+            watch = self.watched(trial)
+            if watch.made_no_other(self.valid) and any(np.array_equal(mask, self.valid) for mask in watch.made()):
                 changed = trial
         return changed
+
+    def watched(self, batch):
+        "The _Watch that looked on as the model ran: it knows of masks, and keeps no tensors."
+        with _switch.to(_Watch(self.states, self.unbuilt)) as watch:
+            self.model(batch)
+        return watch
 
     def judged(self, batch, value):
         judge = _Judge(self.reference, self.tolerance, self.plain, self.valid, value, self.opened)
@@ -451,9 +455,7 @@ class _Search:
         if self.reference.lengths is not None and not changed:
             raise ValueError("the model cannot be tested: it takes one number of steps only, makes no mask and takes "
                              "none, so neither the amount nor the content of padding can be varied")
-        for batch, value in [(self.garbage, self.spoiled)] * changed + [(self.batch, None), (self.longer(), None)]:
-            if batch is None:
-                continue
+        for batch, value in self.sources(changed):
             judged = self.judged(batch, value)
             whole = judged.calls[()]
             for number, output in enumerate(whole.outputs):
@@ -467,16 +469,18 @@ class _Search:
             if self.opened:
                 break
 
-    def longer(self):
-        "The batch with twice as many steps, or None where the model does not take it."
-        if self.reference.lengths is not None:
-            return None
-        batch = self.inputs.put_together(self.rows, 2 * self.steps, self.side)
-        try:
-            self.model(batch)
-        except Exception:
-            return None
-        return batch
+    def sources(self, changed):
+        "Batches to judge, and the values to put in later on; one after another, for a leak makes the rest needless."
+        if changed:
+            yield self.garbage, self.spoiled
+        yield self.batch, None
+        if self.reference.lengths is None:
+            longer = self.inputs.put_together(self.rows, 2 * self.steps, self.side)
+            try:
+                self.model(longer)
+            except Exception:  # there may be a longest sequence that the model takes
+                return
+            yield longer, None
 
     def to_open(self, judged):
         "What leaks and has something inside that was not looked at yet."
@@ -528,7 +532,7 @@ class _Search:
         pairs = zip(self.timeless(call, "outputs"), self.timeless(other, "outputs"))
         return any(_difference(a[0], b[0]).max(initial=0) > self.tolerance for a, b in pairs)
 
-
+# %% ../nbs/09_mask_debugger.ipynb #99c46bcd
 def _first_row_is_nan(tensors):
     return _not_finite([one[:1] for one in tensors if len(one.shape)])
 
@@ -543,12 +547,12 @@ def _innermost(calls):
     return max((call for call in calls if call.path[:len(first.path)] == first.path),
                key=lambda call: (len(call.path), -call.order))
 
-# %% ../nbs/09_mask_debugger.ipynb #fac1c6ae
+# %% ../nbs/09_mask_debugger.ipynb #7141d5cc
 class _Masks:
     "What became of the masks in the run of a padded batch, compared with the masks that would be right."
     def __init__(self, plain, reference, shape):
         self.reference, self.shape = reference, shape  # (batch, time) of the inputs
-        self.calls = sorted(plain.calls.values(), key=lambda call: call.order)
+        self.calls = list(plain.calls.values())  # in the order in which they began
         self.makers = {}  # from the id of a tensor to the calls that returned it, with its place among their outputs
         for call in self.calls:
             for number, tensor in enumerate(call.outputs):
@@ -792,7 +796,7 @@ VERDICTS = {  # whether it offends, and what it means
     "not judged": (False, "what arrives here already differs, or has no shape that can be compared"),
 }
 
-# %% ../nbs/09_mask_debugger.ipynb #68059b36
+# %% ../nbs/09_mask_debugger.ipynb #51471045
 class LeakReport:
     "A LeakRow for each layer and operation that matters, in call order; true if none offends."
     def __init__(self,
@@ -817,22 +821,16 @@ class LeakReport:
                    row.verdict + " <- first" * (row is self.first))
 
     def __repr__(self):
-        table = list(self._table())
-        widths = [max(map(len, column)) for column in zip(*table)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in table]
-        return "\n".join([*lines, "", self.summary, *self._advice()])
+        return "\n".join([_text_table(self._table()), "", self.summary, *self._advice()])
 
     def _advice(self):
         return [f"{row.name}: {row.advice}" + f" [{row.place}]" * bool(row.place) for row in self.rows if row.offends]
 
     def _repr_html_(self):
-        lines = ["".join(f"<td style='text-align:left; white-space:pre'>{html.escape(cell)}</td>" for cell in line)
-                 for line in self._table()]
         colors = [LEAK if row.offends else "inherit" for row in self.rows]
-        body = "".join(f"<tr style='color:{color}'>{line}</tr>" for color, line in zip(colors, lines[1:]))
         words = "".join(f"<br>{html.escape(line)}" for line in self._advice())
-        return (f"<table><thead><tr>{lines[0].replace('td', 'th')}</tr></thead><tbody>{body}</tbody></table>"
-                f"<p>{html.escape(self.summary)}{words}</p>")
+        return (_html_table(self._table(), colors, "text-align:left; white-space:pre")
+                + f"<p>{html.escape(self.summary)}{words}</p>")
 
     def figure(self):
         """Draw the calls from top to bottom, thick and blue where a mask is alive, the first offender with a cross.
@@ -850,7 +848,7 @@ class LeakReport:
         return json.dumps({"kept": bool(self), "summary": self.summary, "first": self.first and self.first.name,
                            "rows": rows})
 
-# %% ../nbs/09_mask_debugger.ipynb #fd01d93b
+# %% ../nbs/09_mask_debugger.ipynb #9ce81c25
 def _promised(call):
     "Whether the graph of the Functional model around a call promises a mask for its output; None if there is no graph."
     if call.layer is None or call.parent is None or not isinstance(call.parent.layer, keras.Model):
@@ -875,9 +873,7 @@ def _fate_of(call, masks):
 
 
 def _name_of(call):
-    if not call.is_operation or call.parent.parent is None or call.parent.parent.parent is None:
-        return call.name
-    return f"{call.parent.name}/{call.name}"
+    return f"{call.parent.name}/{call.name}" if call.is_operation and _around(call) else call.name
 
 
 def _around(call):
@@ -1219,7 +1215,7 @@ def _regularized(search):
     return [Finding(", ".join(names) or "add_loss", "regularizer", "its penalty changes with the amount of padding",
                     "penalize valid steps only: with self.add_loss and the mask, in the call of a layer")]
 
-# %% ../nbs/09_mask_debugger.ipynb #54ae5a5c
+# %% ../nbs/09_mask_debugger.ipynb #fcfcb117
 def audit(
     model,           # compiled keras.Model; a layer or function without losses and metrics is audited without them
     batch=None,      # padded batch, as for check_padding
@@ -1237,10 +1233,8 @@ def audit(
     nested = isinstance(targets, dict) or isinstance(targets, (list, tuple)) and any(
         np.ndim(one) > 1 for one in targets)
     if targets is not None and batch is not None:
-        rows = len(keras.tree.flatten(batch)[0]) if isinstance(batch, (dict, list, tuple)) else len(batch)
         for one in keras.tree.flatten(targets) if nested else [targets]:
-            if len(one) != rows:
-                raise ValueError(f"there are {len(one)} targets for {rows} sequences")
+            _check_number(one, batch)
     with _kept(model) as (states, unbuilt):
         progress("layers and operations")
         try:
@@ -1248,10 +1242,11 @@ def audit(
         except _Raising as raising:
             return AuditReport(None, raising.report, findings, ["the contract: the model raises"])
         search.sleep(True)
-        for look in (_counted, _regularized):
-            progress({"_counted": "losses and metrics", "_regularized": "regularizers"}[look.__name__])
+        for step, look in {"losses and metrics": lambda: _counted(search, targets),
+                           "regularizers": lambda: _regularized(search)}.items():
+            progress(step)
             try:
-                findings += look(search, targets) if look is _counted else look(search)
+                findings += look()
             except _NotTested as reason:
                 not_tested.append(str(reason))
         search.sleep(False)

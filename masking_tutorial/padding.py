@@ -75,7 +75,7 @@ def _flat_of_lists(sequences, dtype):
     exact = flat.dtype.kind != "f" or not np.any(np.abs(flat) >= 2.0**53)
     return _cast(flat, dtype) if exact else None
 
-# %% ../nbs/01_padding.ipynb #0d5ce682
+# %% ../nbs/01_padding.ipynb #295b1381
 def _misfit(what, value, dtype):
     "The error for a value that `dtype` cannot hold, with a way out."
     value = np.asarray(value)
@@ -120,6 +120,12 @@ def _flat_step_by_step(sequences, first_places, dtype):
             parts.append(cast)
     return np.stack(parts) if parts else np.array(parts, dtype)
 
+
+def _flat(sequences, kinds, dtype, first_places):
+    "All values one after another, cast: at once where that is possible, else step by step."
+    flat = _flat_at_once(sequences, kinds, dtype)
+    return _flat_step_by_step(sequences, first_places, dtype) if flat is None else flat
+
 # %% ../nbs/01_padding.ipynb #d8b302c0
 def _ranges(starts, lengths):
     "The numbers start, start + 1, ... for each sequence, `length` of them, one after another."
@@ -144,7 +150,7 @@ def _write(flat, lengths, maxlen, padding, fill):
             rows[start:start + length] = flat[stop - length:stop]
     return padded
 
-# %% ../nbs/01_padding.ipynb #457b2f25
+# %% ../nbs/01_padding.ipynb #43b0a536
 def _check_side(name, side):
     if side not in ("pre", "post"):
         raise ValueError(f"{name}={side!r}: choose 'pre' (before the sequence) or 'post' (after it)")
@@ -158,6 +164,15 @@ def _check_length(name, length):
     except TypeError:
         pass
     raise ValueError(f"{name}={length!r}: it must be an integer, 0 or more")
+
+
+def _check_lengths(lengths):
+    "Return lengths as an array of int; raise ValueError for what is no list of integers."
+    lengths = np.asarray(lengths)
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" and lengths.size:
+        raise ValueError(f"lengths has the shape {lengths.shape} and dtype {lengths.dtype}: "
+                         "it must be a list of integers")
+    return lengths.astype(int)
 
 
 def _check_value(value, dtype):
@@ -216,7 +231,7 @@ def _look_at(sequences):
         kinds = set(map(type, sequences))
     return sequences, lengths, kinds
 
-# %% ../nbs/01_padding.ipynb #d984d173
+# %% ../nbs/01_padding.ipynb #35c39bff
 def pad_flat(
     values,            # array (values,) or (values, features...): all sequences, one after another
     lengths,           # (sequences,) int, steps of each sequence; they add up to the number of values
@@ -234,13 +249,10 @@ def pad_flat(
     _check_side("truncating", truncating)
     dtype = np.dtype(dtype)
     fill = _check_value(value, dtype)
-    values, lengths = np.asarray(values), np.asarray(lengths)
+    values = np.asarray(values)
     if not values.ndim:
         raise ValueError(f"values is {values!r}, a single value: it must be (values,) or (values, features...)")
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" and lengths.size:
-        raise ValueError(f"lengths has the shape {lengths.shape} and dtype {lengths.dtype}: "
-                         "it must be a list of integers")
-    lengths = lengths.astype(int)
+    lengths = _check_lengths(lengths)
     negative = np.flatnonzero(lengths < 0)
     if len(negative):
         raise ValueError(f"sequence {negative[0]} has the length {lengths[negative[0]]}: it must be 0 or more")
@@ -267,7 +279,7 @@ def _longest(lengths, maxlen):
                          "pass maxlen for an array of shape (0, maxlen)")
     return int(lengths.max()) if maxlen is None else _check_length("maxlen", maxlen)
 
-# %% ../nbs/01_padding.ipynb #2ec0895e
+# %% ../nbs/01_padding.ipynb #84f553ff
 def pad_sequences(
     sequences,         # list of lists, tuples or arrays; each (steps,) or (steps, features...); or a RaggedTensor
     maxlen=None,       # steps in the result; longer sequences are cut; None: as many as the longest has
@@ -297,9 +309,7 @@ def pad_sequences(
         from_start = truncating == "pre"
         sequences = [one[max(len(one) - maxlen, 0):] if from_start else one[:maxlen] for one in sequences]
         lengths = lengths - cut
-    flat = _flat_at_once(sequences, kinds, dtype)
-    if flat is None:
-        flat = _flat_step_by_step(sequences, cut * (truncating == "pre"), dtype)
+    flat = _flat(sequences, kinds, dtype, cut * (truncating == "pre"))
     _check_words(value, flat)
     return _write(flat, lengths, maxlen, padding, fill)
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CLAUSES', 'TOLERANCES', 'Clause', 'PaddingReport', 'check_padding', 'assert_padding_contract']
 
-# %% ../nbs/08_padding_contract.ipynb #237ec1ee
+# %% ../nbs/08_padding_contract.ipynb #f99d3478
 import html, json, pathlib, reprlib, tempfile, threading
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -13,12 +13,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from .custom_layers import _like_features
-from .datasets import LEAK, VALID
+from .datasets import LEAK, VALID, _text_table
 from .mask_generation import get_mask, is_right_padded, lengths_from_mask, mask_from_lengths
 from .padding import _check_side
-from .propagation import _each, _Recorder, _run_built, _sort_arguments, _switch
+from .propagation import _each, _Recorder, _restored, _run_built, _sort_arguments, _switch
 
-# %% ../nbs/08_padding_contract.ipynb #984031df
+# %% ../nbs/08_padding_contract.ipynb #b077e297
 CLAUSES = ("amount", "side", "content", "neighbours", "gradients", "mask", "predict", "compiled", "loss", "saved")
 
 
@@ -28,6 +28,15 @@ class Clause(NamedTuple):
     reason: str                      # what was compared, or why nothing was
     difference: float = float("nan") # largest difference, as a share of the largest output; NaN if none was computed
     where: str = ""                  # sequence, step and output of the difference, where the clause is broken
+
+
+def _html_table(lines, colors, style="text-align:left"):
+    "Lines of cells, each a str, as an HTML table: the first one is its head, each of the others has a color."
+    head, *rows = [[html.escape(cell) for cell in line] for line in lines]
+    head = "".join(f"<th style='{style}'>{cell}</th>" for cell in head)
+    body = "".join(f"<tr style='color:{color}'>" + "".join(f"<td style='{style}'>{cell}</td>" for cell in row) + "</tr>"
+                   for color, row in zip(colors, rows))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 class PaddingReport:
@@ -50,18 +59,11 @@ class PaddingReport:
             yield name, status, size, where, reason
 
     def __repr__(self):
-        table = list(self._table())
-        widths = [max(map(len, column)) for column in zip(*table)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in table]
-        return "\n".join(lines + [f"inputs that were not varied: {', '.join(self.constant)}"] * bool(self.constant))
+        return "\n".join([_text_table(self._table())] + [f"inputs that were not varied: {', '.join(self.constant)}"] * bool(self.constant))
 
     def _repr_html_(self):
-        head, *rows = ["".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in line)
-                       for line in self._table()]
         colors = {"kept": VALID, "broken": LEAK, "not tested": "#888888"}
-        body = "".join(f"<tr style='color:{colors[clause.status]}'>{row}</tr>"
-                       for row, clause in zip(rows, self.clauses.values()))
-        return f"<table><thead><tr>{head.replace('td', 'th')}</tr></thead><tbody>{body}</tbody></table>"
+        return _html_table(self._table(), [colors[clause.status] for clause in self.clauses.values()])
 
     def to_json(self):
         "Return a JSON text with `kept`, `tolerance`, and the status, reason, difference and place of each clause."
@@ -70,7 +72,7 @@ class PaddingReport:
             clause["difference"] = clause["difference"] if np.isfinite(clause["difference"]) else None
         return json.dumps({"kept": bool(self), "tolerance": self.tolerance, "constant": self.constant, "clauses": clauses})
 
-# %% ../nbs/08_padding_contract.ipynb #dd7f9683
+# %% ../nbs/08_padding_contract.ipynb #5484d3fb
 class _NotTested(Exception):
     "A clause that cannot be tested on this model, with the reason."
 
@@ -96,6 +98,10 @@ class _Watch(_Recorder):
         "The masks (batch, time) that layers made on their own."
         return [mask for row in self.rows if row and row.fate == "made" for mask in _each(row.mask_out)
                 if isinstance(mask, np.ndarray) and mask.ndim == 2]
+
+    def made_no_other(self, valid):
+        "Whether no layer made another mask of the shape of `valid`."
+        return all(np.array_equal(mask, valid) for mask in self.made() if mask.shape == valid.shape)
 
 
 def _watch(model, batch, states, unbuilt):
@@ -278,11 +284,23 @@ def _difference(a, b):
         difference = np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf)
     return np.where((a == b) | np.isnan(a) & np.isnan(b), 0, difference)
 
-# %% ../nbs/08_padding_contract.ipynb #15b5de25
+# %% ../nbs/08_padding_contract.ipynb #7db70240
 def _like_valid(values, count, random):
     "Other values of the kind that valid steps have: ids of the batch, or larger floats."
     drawn = values[random.integers(0, len(values), count)]
     return drawn if values.dtype.kind in "biu" else drawn * 10 + 10
+
+
+def _check_number(targets, batch):
+    "Raise ValueError where there is not one target for each sequence."
+    rows = len(keras.tree.flatten(batch)[0])
+    if len(targets) != rows:
+        raise ValueError(f"there are {len(targets)} targets for {rows} sequences")
+
+
+def _both_nan(a, b):
+    "Whether two arrays hold NaN at the same place: there NaN would pass for the same."
+    return bool((np.isnan(np.asarray(a).astype("float64")) & np.isnan(np.asarray(b).astype("float64"))).any())
 
 
 def _answers(outputs, rows):
@@ -324,7 +342,7 @@ def _sizes_of(alone, far=1000):
     usual = np.median(sizes[sizes > 0]) if (sizes > 0).any() else 0
     return np.maximum(sizes, max(sizes.max(initial=0, where=sizes <= far * usual), 0) or 1.0)
 
-
+# %% ../nbs/08_padding_contract.ipynb #c9e1e35c
 class _Check:
     "The clauses of the contract, each a method that returns a Clause or raises _NotTested."
     def __init__(self, model, inputs, sides, targets, tolerance, nan, random, progress):
@@ -456,7 +474,7 @@ class _Check:
             with _switch.to(_Watch({}, [])) as watch:
                 outputs = self.run(changed)
             # a layer that makes a mask from the values may have made another one, and rightly
-            if all(np.array_equal(mask, valid) for mask in watch.made() if mask.shape == valid.shape):
+            if watch.made_no_other(valid):
                 found.append(self.compare(outputs, self.in_batch, "other values at padded steps of the inputs"))
         for value in (10.0, -100.0) + (float("nan"),) * self.nan:
             garbage = _Garbage(value, valid)
@@ -605,7 +623,7 @@ class _Check:
         "NaN would pass for the same as NaN."
         for (row, k), part in self.in_batch.items():
             one = self.alone[row][k]
-            if part.shape == one.shape and (np.isnan(part.astype("float64")) & np.isnan(one.astype("float64"))).any():
+            if part.shape == one.shape and _both_nan(part, one):
                 raise ValueError(f"the model cannot be tested: output {k} is NaN at valid steps of sequence {row}, "
                                  "with and without padding")
 
@@ -661,7 +679,7 @@ def _made_batch(model, random, most_steps=8):
         raise
     return batch
 
-# %% ../nbs/08_padding_contract.ipynb #7e2ddb7b
+# %% ../nbs/08_padding_contract.ipynb #46b9babc
 class _Quiet:
     "Keeps TensorFlow from warning that a model is compiled anew for each length, for as long as anyone asks for it."
     def __init__(self):
@@ -687,20 +705,11 @@ _quiet = _Quiet()
 @contextmanager
 def _kept(model):
     "Keeps the weights and states of a model; gives the places where recorders note those that they come upon."
-    states = {id(variable): (variable, variable.numpy())
-              for variable in [*getattr(model, "variables", []), *getattr(model, "metrics_variables", [])]}
-    unbuilt = []
-    try:
-        with _quiet:
-            yield states, unbuilt
-    finally:
-        for variable, state in states.values():
-            variable.assign(state)
-        for layer in unbuilt:
-            if layer.built:
-                layer.reset_state()
+    variables = [*getattr(model, "variables", []), *getattr(model, "metrics_variables", [])]
+    with _restored(variables) as places, _quiet:
+        yield places
 
-# %% ../nbs/08_padding_contract.ipynb #a6283a08
+# %% ../nbs/08_padding_contract.ipynb #460544e7
 def check_padding(
     model,           # model, layer, or function of one batch; called as outside of training
     batch=None,      # padded batch as the model takes it: array, list, tuple, dict; None: made from the model's inputs
@@ -721,8 +730,8 @@ def check_padding(
     one for which neither the amount nor the content of padding can be varied. The idea is that of `verify_contract`
     in google/sequence-layers."""
     random = np.random.default_rng(seed)
-    if targets is not None and batch is not None and len(targets) != len(keras.tree.flatten(batch)[0]):
-        raise ValueError(f"there are {len(targets)} targets for {len(keras.tree.flatten(batch)[0])} sequences")
+    if targets is not None and batch is not None:
+        _check_number(targets, batch)
     with _kept(model) as (states, unbuilt):
         inputs = _Inputs(model, _made_batch(model, random) if batch is None else batch, lengths, static, states, unbuilt)
         check = _Check(model, inputs, sides, targets, tolerance, nan, random, progress)

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['MaskRow', 'MaskTrace', 'trace_masks']
 
-# %% ../nbs/03_propagation.ipynb #e7ddbc9c
+# %% ../nbs/03_propagation.ipynb #63b8951f
 import inspect, threading, warnings
 from contextlib import contextmanager
 from typing import NamedTuple
 import keras
-from .datasets import LEAK, PADDING, VALID, as_svg, new_figure
+from .datasets import LEAK, PADDING, VALID, _text_table, as_svg, new_figure
 from .mask_generation import get_mask
 
 # %% ../nbs/03_propagation.ipynb #3151b80a
@@ -168,7 +168,7 @@ class _Switch:
 
 _switch = _Switch()
 
-# %% ../nbs/03_propagation.ipynb #7937ace6
+# %% ../nbs/03_propagation.ipynb #b7df084e
 def _shapes(mask):
     return ", ".join("-" if one is None else str(tuple(one.shape)) for one in _each(mask))
 
@@ -179,9 +179,7 @@ class MaskTrace(list):
         table = [("layer", "mask in", "mask out", "fate")]
         table += [("  " * row.depth + f"{row.name} ({row.class_name})", _shapes(row.mask_in), _shapes(row.mask_out),
                    self._words(row)) for row in self]
-        widths = [max(map(len, column)) for column in zip(*table)]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
-                         for line in table)
+        return _text_table(table)
 
     @staticmethod
     def _words(row):
@@ -226,7 +224,7 @@ def _draw_calls(rows):
         axis.text(8.5, place, words, va="center", fontsize=9, color=LEAK if trouble else "#444444")
     return figure
 
-# %% ../nbs/03_propagation.ipynb #51e88086
+# %% ../nbs/03_propagation.ipynb #d3c4cf16
 def _run_built(model, inputs, new_recorder):
     "Run a model under a new recorder, a second time if the first run built layers; returns the last recorder."
     for _ in range(2):
@@ -235,6 +233,20 @@ def _run_built(model, inputs, new_recorder):
         if not recorder.symbolic:
             break  # otherwise layers were built on the way, by calls on symbolic tensors; now they are built
     return recorder
+
+
+@contextmanager
+def _restored(variables=()):
+    "The two places where recorders note what they come upon; the values of all that is noted there are put back."
+    states, unbuilt = {id(variable): (variable, variable.numpy()) for variable in variables}, []
+    try:
+        yield states, unbuilt
+    finally:
+        for variable, state in states.values():
+            variable.assign(state)
+        for layer in unbuilt:
+            if layer.built:
+                layer.reset_state()
 
 
 def trace_masks(
@@ -246,13 +258,6 @@ def trace_masks(
     The calls that a recurrent layer or TimeDistributed makes for each step are left out. The weights and states of
     the model, and Keras itself, are left as they were, also when the model raises; the error then carries a note
     that names the layer. A model without weights is built, as by any first call."""
-    states, unbuilt = {}, []
-    try:
+    with _restored() as (states, unbuilt):
         recorder = _run_built(model, inputs, lambda: _Recorder(states, unbuilt))
-    finally:
-        for variable, state in states.values():
-            variable.assign(state)
-        for layer in unbuilt:
-            if layer.built:
-                layer.reset_state()
     return MaskTrace(recorder.rows)

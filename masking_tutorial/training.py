@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['accuracy', 'Outcomes', 'show_outcomes', 'over_seeds']
 
-# %% ../nbs/12_training.ipynb #49eb5fe8
+# %% ../nbs/12_training.ipynb #da918ce4
 import json
 import pathlib
 import keras
 import numpy as np
-from .datasets import LEAK, VALID, Svg, _data_file, as_svg, new_figure
+from .datasets import LEAK, VALID, Svg, _data_file, _text_table, as_svg, new_figure
 
 # %% ../nbs/12_training.ipynb #f95efc03
 def accuracy(
@@ -40,7 +40,7 @@ def accuracy(
         raise ValueError("there is no batch, so there is no share of right answers")
     return float(np.concatenate(right).mean())
 
-# %% ../nbs/12_training.ipynb #6282f4d8
+# %% ../nbs/12_training.ipynb #32a6aa62
 class Outcomes:
     """Numbers from 0 to 1, one for each seed: `outcomes[panel, way, series]` is an array (seeds,).
 
@@ -75,9 +75,7 @@ class Outcomes:
         return f"{found.mean():.0f}% ({found.min():.0f} to {found.max():.0f})"
 
     def __repr__(self):
-        rows = [(*key, self.share(*key)) for key in self.values]
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+        return _text_table((*key, self.share(*key)) for key in self.values)
 
     def difference(self,
         other,  # Outcomes with at least these entries and seeds

@@ -23,17 +23,12 @@ from masking_tutorial.attention import (
 from masking_tutorial.mask_generation import get_mask, mask_from_lengths, padding_error
 from masking_tutorial.padding_contract import assert_padding_contract
 
+pytestmark = pytest.mark.usefixtures("seeded")
 WORDS = 12
 SEQUENCES = [[7, 6, 3], [7, 9, 2, 5, 8], [8, 9, 1, 6, 1, 9]]
 IDS = np.array([[7, 6, 3, 0, 0, 0], [7, 9, 2, 5, 8, 0], [8, 9, 1, 6, 1, 9]])
 VALID = IDS != 0
 VECTORS = np.random.default_rng(0).normal(size=(3, 6, 8)).astype("float32")
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    tf.get_logger().setLevel("ERROR")
-    keras.utils.set_random_seed(0)
 
 
 def few(shape):

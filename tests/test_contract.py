@@ -18,6 +18,7 @@ from masking_tutorial.custom_layers import (
 from masking_tutorial.padding_contract import CLAUSES, assert_padding_contract, check_padding
 
 pytestmark = [
+    pytest.mark.usefixtures("seeded"),
     pytest.mark.filterwarnings("ignore:.*destroy the mask"),
     pytest.mark.filterwarnings("ignore:.*does not have a `build"),
     pytest.mark.filterwarnings("ignore:.*does not support mask"),
@@ -28,14 +29,6 @@ VALID = IDS != 0
 LENGTHS = VALID.sum(axis=1)
 VECTORS = (np.random.default_rng(0).normal(size=(3, 6, 4)) * VALID[:, :, None]).astype("float32")
 DICT = {"token_ids": IDS, "padding_mask": VALID.astype("int32"), "segment_ids": np.where(VALID, np.arange(6) // 3, 0)}
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    tf.get_logger().setLevel("ERROR")
-    keras.utils.set_random_seed(0)
-    yield
-    keras.mixed_precision.set_global_policy("float32")
 
 
 def ids_input(steps=None, name=None):

@@ -27,7 +27,6 @@ from test_contract import (
     s5_official_example,
     s6_boundary,
     s7_autoencoder,
-    seeded,  # noqa: F401 (a fixture for all tests)
     stack,
 )
 
@@ -36,6 +35,7 @@ from masking_tutorial.mask_generation import get_mask
 from masking_tutorial.padding_contract import check_padding
 
 pytestmark = [
+    pytest.mark.usefixtures("seeded"),
     pytest.mark.filterwarnings("ignore:.*destroy the mask"),
     pytest.mark.filterwarnings("ignore:.*does not have a `build"),
     pytest.mark.filterwarnings("ignore:.*does not support mask"),

@@ -31,6 +31,7 @@ SEQUENCES = [[3, 1], [4, 1, 5, 9, 2, 6], [5, 3, 5, 8]]
 LENGTHS, STEPS = [2, 6, 4], 6
 IDS = pad_sequences(SEQUENCES, padding="post")
 
+pytestmark = pytest.mark.usefixtures("seeded")
 OF_IDS = {
     "MyLayer": lambda **options: MyLayer(WORDS, FEATURES, 3, **options),
     "CustomEmbedding": lambda **options: CustomEmbedding(WORDS, FEATURES, mask_zero=True, **options),
@@ -48,11 +49,6 @@ ALL = {**OF_IDS, **OF_VECTORS}
 
 each_layer = pytest.mark.parametrize("name", ALL)
 each_layer_of_vectors = pytest.mark.parametrize("name", OF_VECTORS)
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    keras.utils.set_random_seed(0)
 
 
 def functional(kind, /, **options):

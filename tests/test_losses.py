@@ -20,19 +20,11 @@ from masking_tutorial.losses_and_metrics import (
 )
 from masking_tutorial.mask_generation import get_mask, mask_from_lengths
 
-pytestmark = pytest.mark.filterwarnings("ignore:You are passing weight as `float`, but dtype is `int`")
+pytestmark = [pytest.mark.usefixtures("seeded"), pytest.mark.filterwarnings("ignore:You are passing weight as `float`, but dtype is `int`")]
 REDUCTIONS = {masked_sum: np.sum, masked_mean: np.mean, masked_max: np.max, masked_std: np.std}
 each_reduction = pytest.mark.parametrize("reduction", REDUCTIONS, ids=lambda one: one.__name__)
 LENGTHS = np.array([3, 1, 6, 5])
 VALID = mask_from_lengths(LENGTHS, 8)
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    tf.get_logger().setLevel("ERROR")
-    keras.utils.set_random_seed(0)
-    yield
-    keras.mixed_precision.set_global_policy("float32")
 
 
 class Given(layers.Layer):
