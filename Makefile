@@ -29,7 +29,7 @@ help: ## List these targets
 
 lab: $(INSTALLED) ## Open the course in JupyterLab
 	@# JupyterLab shows no SVG figures of a notebook that it does not trust.
-	@$(BIN)/jupyter trust nbs/*.ipynb > /dev/null
+	@$(BIN)/jupyter trust nbs/*.ipynb nbs/source/*.ipynb > /dev/null
 	@# The address that is printed leads to the index too, which it would not with a file as argument.
 	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
@@ -46,7 +46,7 @@ notebooks: export ## Run the notebooks and store their output, then export and r
 	@$(MAKE) --no-print-directory export readme
 
 export: $(INSTALLED) ## Write the package from the notebooks
-	$(BIN)/nbdev_export
+	$(BIN)/nbdev_export --skip_folder_re '^([_.]|zh$$)'
 
 readme: $(INSTALLED) ## Write README.md from nbs/index.ipynb
 	$(BIN)/python -m tools.readme

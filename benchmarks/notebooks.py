@@ -8,12 +8,13 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.common import ROOT, arguments, bars, machine, table, verdict
+from tools.notebooks import notebook_paths
 
-LIMIT = 60  # seconds for a chapter
+LIMIT = 60  # seconds for a notebook
 
 
 def notebooks(only=""):
-    return sorted(path for path in (ROOT / "nbs").glob("*.ipynb") if only in path.name)
+    return [path for path in notebook_paths() if only in path.name]
 
 
 def main():
@@ -27,7 +28,7 @@ def main():
     table("The notebooks under nbval", ["notebook", "seconds", "outputs agree"],
           [[name, f"{time:.0f}", "yes" if passed[name] else "no"] for name, time in seconds.items()])
     print()
-    verdict(f"no chapter over {LIMIT} s", max(seconds.values(), default=0) <= LIMIT)
+    verdict(f"no notebook over {LIMIT} s", max(seconds.values(), default=0) <= LIMIT)
     bars("notebooks", "Seconds for each notebook under nbval", {"one after another": seconds}, "seconds")
 
 

@@ -10,9 +10,8 @@ __all__ = ['CONVENTIONS', 'padding_mask', 'causal_mask', 'combine_masks', 'block
 import keras
 import numpy as np
 from keras import ops
-from .custom_layers import _like_features
-from .datasets import LEAK, PADDING, VALID, Svg, as_svg, new_figure
-from .mask_generation import get_mask
+from .masks import expand_mask, get_mask
+from .reports import LEAK, PADDING, VALID, Svg, as_svg, new_figure
 
 # %% ../nbs/06_attention.ipynb #3406dc0f
 def _check_mask(mask, name, axes):
@@ -320,14 +319,14 @@ class TransformerBlock(keras.layers.Layer):
     ):
         mask = _mask_of(self, inputs, mask)
         allowed = self._allowed(inputs, mask, attention_mask)
-        x = inputs if mask is None else ops.where(_like_features(mask, inputs), inputs, 0)
+        x = inputs if mask is None else ops.where(expand_mask(mask, inputs), inputs, 0)
         if self.norm_first:
             x = x + self._attend(self.norms[0](x), allowed, training)
             x = x + self._feed_forward(self.norms[1](x), training)
         else:
             x = self.norms[0](x + self._attend(x, allowed, training))
             x = self.norms[1](x + self._feed_forward(x, training))
-        return x if mask is None else ops.where(_like_features(mask, x), x, 0)
+        return x if mask is None else ops.where(expand_mask(mask, x), x, 0)
 
     def _allowed(self, inputs, mask, attention_mask):
         "All that restricts attention, as one mask (batch, queries, keys), or None."

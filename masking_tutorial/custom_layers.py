@@ -8,6 +8,7 @@ __all__ = ['TemporalSplit', 'CustomEmbedding', 'MyActivation', 'TemporalSoftmax'
 # %% ../nbs/05_custom_layers.ipynb #b1353a61
 import keras
 from keras import ops
+from .masks import expand_mask
 
 # %% ../nbs/05_custom_layers.ipynb #489279c4
 @keras.saving.register_keras_serializable(package="masking_tutorial")
@@ -79,7 +80,7 @@ class TemporalSoftmax(keras.layers.Layer):
     def call(self, inputs, mask=None):
         if mask is None:
             return ops.softmax(inputs, axis=1)
-        valid = _like_features(mask, inputs)
+        valid = expand_mask(mask, inputs)
         peak = ops.max(ops.where(valid, inputs, -float("inf")), axis=1, keepdims=True)
         peak = ops.where(ops.isfinite(peak), peak, 0)  # a sequence without a valid step has no largest score
         # `where` inside and out: neither the values at padding nor their gradients can become NaN
@@ -87,13 +88,6 @@ class TemporalSoftmax(keras.layers.Layer):
         # the largest score adds exp(0) = 1; the sum is smaller only where there is no finite score
         return weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1)
 
-
-def _like_features(mask, inputs):
-    "Give a mask (batch, time) as many axes as the inputs have, so that it can be broadcast."
-    mask = ops.cast(mask, "bool")
-    for _ in range(len(inputs.shape) - 2):
-        mask = ops.expand_dims(mask, -1)
-    return mask
 
 # %% ../nbs/05_custom_layers.ipynb #dca8a5ee
 @keras.saving.register_keras_serializable(package="masking_tutorial")
@@ -104,7 +98,7 @@ class MaskedGlobalMaxPooling1D(keras.layers.Layer):
     def call(self, inputs, mask=None):
         if mask is None:
             return ops.max(inputs, axis=1)
-        valid = _like_features(mask, inputs)
+        valid = expand_mask(mask, inputs)
         largest = ops.max(ops.where(valid, inputs, -float("inf")), axis=1)
         return ops.where(ops.any(valid, axis=1), largest, 0)
 
@@ -131,7 +125,7 @@ class MaskedConv1D(keras.layers.Conv1D):
 
     def call(self, inputs, mask=None):
         if mask is not None:
-            inputs = ops.where(_like_features(mask, inputs), inputs, 0)  # and not inputs * mask: NaN * 0 is NaN
+            inputs = ops.where(expand_mask(mask, inputs), inputs, 0)  # and not inputs * mask: NaN * 0 is NaN
         return super().call(inputs)
 
     def compute_mask(self, inputs, mask=None):

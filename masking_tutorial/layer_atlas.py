@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 import keras
 import numpy as np
-from .datasets import LEAK, PADDING, VALID, _data_file, as_svg, new_figure
+from .datasets import LEAK, PADDING, VALID, as_svg, data_file, new_figure
 from .mask_generation import get_mask
 from .propagation import trace_masks
 
@@ -747,7 +747,7 @@ def layer_atlas(
 
     Nothing is run: see survey_layers for that. Raises ValueError for a layer that is not in the atlas, with the
     names that are near."""
-    stored = json.loads(_data_file("layer_atlas.json").read_text(encoding="utf8"))
+    stored = json.loads(data_file("layer_atlas.json").read_text(encoding="utf8"))
     atlas = Atlas([LayerRow(**row) for row in stored["rows"]], stored["keras"])
     if layer is None:
         return atlas

@@ -10,8 +10,7 @@ import inspect
 import keras
 import tensorflow as tf
 from keras import ops
-from .custom_layers import _like_features
-from .mask_generation import get_mask
+from .masks import expand_mask, get_mask
 
 # %% ../nbs/07_losses_and_metrics.ipynb #3aff9003
 def _checked_mask(mask, values, name):
@@ -65,7 +64,7 @@ def _prepared(values, mask, weights):
     weights = ops.cast(mask, "float32") if weights is None else _step_weights(weights, mask)
     # float16 cannot count beyond 2048, so everything is added up in float32 at least
     dtype = "float64" if keras.backend.standardize_dtype(values.dtype) == "float64" else "float32"
-    valid = _like_features(mask, values)
+    valid = expand_mask(mask, values)
     for _ in range(len(values.shape) - 2):
         weights = ops.expand_dims(weights, -1)
     return ops.where(valid, ops.cast(values, dtype), 0), ops.cast(weights, dtype), valid
@@ -284,7 +283,7 @@ class MaskedActivityRegularization(keras.layers.Layer):
         self.l1, self.l2, self.regularizer = l1, l2, keras.regularizers.L1L2(l1=l1, l2=l2)
 
     def call(self, inputs, mask=None):
-        counted = inputs if mask is None else ops.where(_like_features(mask, inputs), inputs, 0)
+        counted = inputs if mask is None else ops.where(expand_mask(mask, inputs), inputs, 0)
         counted = ops.cast(counted, "float32")  # float16 is too small for sums
         self.add_loss(self.regularizer(counted) / ops.cast(ops.maximum(ops.shape(inputs)[0], 1), "float32"))
         return inputs

@@ -12,13 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import op_callbacks
-from .custom_layers import _like_features
-from .datasets import LEAK, VALID, _text_table, as_svg
-from .mask_generation import get_mask, is_right_padded, mask_from_lengths
+from .masks import expand_mask, get_mask, is_right_padded, is_tensor, mask_from_lengths
 from .padding_contract import (
-    TOLERANCES, _answers, _both_nan, _check_number, _check_repeats, _difference, _html_table, _Inputs, _kept, _like_valid,
+    TOLERANCES, _answers, _both_nan, _check_number, _check_repeats, _difference, _Inputs, _kept, _like_valid,
     _made_batch, _makes, _Marked, _NotTested, _sizes_of, _spoiled, _Watch, check_padding)
-from .propagation import _draw_calls, _is_tensor, _sort_arguments, _switch
+from .propagation import _draw_calls, _sort_arguments, _switch
+from .reports import LEAK, VALID, as_svg, html_table, text_table
 
 # %% ../nbs/09_mask_debugger.ipynb #dae2bc5f
 def _is_built_in(layer):
@@ -132,14 +131,14 @@ class _Probe(_Watch):
 
     def end(self, call, outputs):
         flat = keras.tree.flatten(outputs)
-        call.outputs = [one for one in flat if _is_tensor(one)]
+        call.outputs = [one for one in flat if is_tensor(one)]
         call.masks_out = [get_mask(one) for one in call.outputs]  # what a judge changes keeps its mask
         if self.judge:
             self.paused = True
             changed = iter(self.judge.outputs_of(call))
             self.paused = False
-            flat = [next(changed) if _is_tensor(one) else one for one in flat]
-            call.outputs = [one for one in flat if _is_tensor(one)]
+            flat = [next(changed) if is_tensor(one) else one for one in flat]
+            call.outputs = [one for one in flat if is_tensor(one)]
             if call.parent is not None:
                 outputs = keras.tree.pack_sequence_as(outputs, flat)
         return outputs
@@ -650,7 +649,7 @@ def _again(call, change=lambda number, tensor, mask: (tensor, mask), change_name
         return tf.identity(tensor) if mask is None else _Marked(mask, autocast=False)(tf.identity(tensor))
 
     args, kwargs = keras.tree.map_structure(changed, call.arguments)
-    return [one for one in keras.tree.flatten(call.layer(*args, **kwargs)) if _is_tensor(one)]
+    return [one for one in keras.tree.flatten(call.layer(*args, **kwargs)) if is_tensor(one)]
 
 
 def _raises(call, **changes):
@@ -669,7 +668,7 @@ def _fits(call, search, masks, named=lambda mask: mask, masked=False, filler=Non
             if right is None or not tensor.dtype.is_floating:
                 return tensor, mask
             if filler is not None:
-                valid = _like_features(right, tensor)
+                valid = expand_mask(right, tensor)
                 tensor = keras.ops.where(valid, tensor, keras.ops.cast(filler, tensor.dtype))
             return tensor, right if masked else mask
         return change
@@ -821,7 +820,7 @@ class LeakReport:
                    row.verdict + " <- first" * (row is self.first))
 
     def __repr__(self):
-        return "\n".join([_text_table(self._table()), "", self.summary, *self._advice()])
+        return "\n".join([text_table(self._table()), "", self.summary, *self._advice()])
 
     def _advice(self):
         return [f"{row.name}: {row.advice}" + f" [{row.place}]" * bool(row.place) for row in self.rows if row.offends]
@@ -829,7 +828,7 @@ class LeakReport:
     def _repr_html_(self):
         colors = [LEAK if row.offends else "inherit" for row in self.rows]
         words = "".join(f"<br>{html.escape(line)}" for line in self._advice())
-        return (_html_table(self._table(), colors, "text-align:left; white-space:pre")
+        return (html_table(self._table(), colors, "text-align:left; white-space:pre")
                 + f"<p>{html.escape(self.summary)}{words}</p>")
 
     def figure(self):
@@ -1118,7 +1117,7 @@ def _counted(search, targets):
     if targets is None:
         raise _NotTested("losses and metrics: there are no targets; pass targets")
     output = model(inputs.structure)
-    if not _is_tensor(output):
+    if not is_tensor(output):
         return _counted_of_several(search, output, targets)
     targets = np.asarray(targets)
     if targets.shape[:2] != valid.shape or output.shape[:2] != valid.shape:

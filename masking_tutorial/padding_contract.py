@@ -12,10 +12,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from .custom_layers import _like_features
-from .datasets import LEAK, VALID, _text_table
-from .mask_generation import get_mask, is_right_padded, lengths_from_mask, mask_from_lengths
+from .masks import expand_mask, get_mask, is_right_padded, lengths_from_mask, mask_from_lengths
 from .padding import _check_side
+from .reports import LEAK, VALID, html_table, text_table
 from .propagation import _each, _Recorder, _restored, _run_built, _sort_arguments, _switch
 
 # %% ../nbs/08_padding_contract.ipynb #b077e297
@@ -28,15 +27,6 @@ class Clause(NamedTuple):
     reason: str                      # what was compared, or why nothing was
     difference: float = float("nan") # largest difference, as a share of the largest output; NaN if none was computed
     where: str = ""                  # sequence, step and output of the difference, where the clause is broken
-
-
-def _html_table(lines, colors, style="text-align:left"):
-    "Lines of cells, each a str, as an HTML table: the first one is its head, each of the others has a color."
-    head, *rows = [[html.escape(cell) for cell in line] for line in lines]
-    head = "".join(f"<th style='{style}'>{cell}</th>" for cell in head)
-    body = "".join(f"<tr style='color:{color}'>" + "".join(f"<td style='{style}'>{cell}</td>" for cell in row) + "</tr>"
-                   for color, row in zip(colors, rows))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 class PaddingReport:
@@ -59,11 +49,11 @@ class PaddingReport:
             yield name, status, size, where, reason
 
     def __repr__(self):
-        return "\n".join([_text_table(self._table())] + [f"inputs that were not varied: {', '.join(self.constant)}"] * bool(self.constant))
+        return "\n".join([text_table(self._table())] + [f"inputs that were not varied: {', '.join(self.constant)}"] * bool(self.constant))
 
     def _repr_html_(self):
         colors = {"kept": VALID, "broken": LEAK, "not tested": "#888888"}
-        return _html_table(self._table(), [colors[clause.status] for clause in self.clauses.values()])
+        return html_table(self._table(), [colors[clause.status] for clause in self.clauses.values()])
 
     def to_json(self):
         "Return a JSON text with `kept`, `tolerance`, and the status, reason, difference and place of each clause."
@@ -255,7 +245,7 @@ def _spoiled(outputs, value):
     # of both signs, and not constant: an activation or a normalization would make one value of them
     pattern = np.linspace(1, -1, outputs.shape[-1])
     garbage = keras.ops.cast(value * pattern, outputs.dtype)
-    return _Marked(mask, autocast=False)(keras.ops.where(_like_features(mask, outputs), outputs, garbage))
+    return _Marked(mask, autocast=False)(keras.ops.where(expand_mask(mask, outputs), outputs, garbage))
 
 
 class _Garbage:

@@ -10,8 +10,8 @@ import inspect, threading, warnings
 from contextlib import contextmanager
 from typing import NamedTuple
 import keras
-from .datasets import LEAK, PADDING, VALID, _text_table, as_svg, new_figure
-from .mask_generation import get_mask
+from .masks import get_mask, is_tensor
+from .reports import LEAK, PADDING, VALID, as_svg, new_figure, text_table
 
 # %% ../nbs/03_propagation.ipynb #3151b80a
 class MaskRow(NamedTuple):
@@ -24,10 +24,6 @@ class MaskRow(NamedTuple):
     fate: str         # "made", "passed", "used", "dropped" or "none"; "raised" if it raised and the model went on
     warned: bool      # Keras warned that this layer destroys the mask
     stripped: bool    # the layer took the mask off a tensor that was given to it
-
-
-def _is_tensor(one):
-    return isinstance(one, keras.KerasTensor) or keras.ops.is_tensor(one)
 
 
 def _tidy(masks):
@@ -53,7 +49,7 @@ def _sort_arguments(layer, args, kwargs):
     given = {**dict(zip(parameters, args)), **dict(enumerate(args[len(parameters):])), **kwargs}
     named = {name: [one for one in keras.tree.flatten(given.pop(name, None)) if hasattr(one, "shape")]
              for name in mask_names}
-    tensors = [one for value in given.values() for one in keras.tree.flatten(value) if _is_tensor(one)]
+    tensors = [one for value in given.values() for one in keras.tree.flatten(value) if is_tensor(one)]
     return tensors, named, bool(mask_names)
 
 # %% ../nbs/03_propagation.ipynb #7a31bd1d
@@ -111,8 +107,8 @@ class _Recorder:
             raise
         finally:
             self.parents.pop()
-        mask_out = _tidy([get_mask(one) for one in keras.tree.flatten(outputs) if _is_tensor(one)])
-        self.symbolic |= not all(hasattr(one, "numpy") for one in keras.tree.flatten(outputs) if _is_tensor(one))
+        mask_out = _tidy([get_mask(one) for one in keras.tree.flatten(outputs) if is_tensor(one)])
+        self.symbolic |= not all(hasattr(one, "numpy") for one in keras.tree.flatten(outputs) if is_tensor(one))
         warned, self.warnings = self.warnings > before, before
         # a model hands its mask on to its layers; whether it is used is for them to say
         looked_at = (takes_mask and not isinstance(layer, keras.Model)
@@ -179,7 +175,7 @@ class MaskTrace(list):
         table = [("layer", "mask in", "mask out", "fate")]
         table += [("  " * row.depth + f"{row.name} ({row.class_name})", _shapes(row.mask_in), _shapes(row.mask_out),
                    self._words(row)) for row in self]
-        return _text_table(table)
+        return text_table(table)
 
     @staticmethod
     def _words(row):

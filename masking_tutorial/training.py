@@ -10,7 +10,8 @@ import json
 import pathlib
 import keras
 import numpy as np
-from .datasets import LEAK, VALID, Svg, _data_file, _text_table, as_svg, new_figure
+from .datasets import data_file
+from .reports import LEAK, VALID, Svg, as_svg, new_figure, text_table
 
 # %% ../nbs/12_training.ipynb #f95efc03
 def accuracy(
@@ -75,7 +76,7 @@ class Outcomes:
         return f"{found.mean():.0f}% ({found.min():.0f} to {found.max():.0f})"
 
     def __repr__(self):
-        return _text_table((*key, self.share(*key)) for key in self.values)
+        return text_table((*key, self.share(*key)) for key in self.values)
 
     def difference(self,
         other,  # Outcomes with at least these entries and seeds
@@ -97,7 +98,7 @@ class Outcomes:
         path=None,  # file that `save` wrote, as str or Path; None: the one that comes with the course
     ):
         "Read stored outcomes."
-        file = _data_file("training.json") if path is None else pathlib.Path(path)
+        file = data_file("training.json") if path is None else pathlib.Path(path)
         stored = json.loads(file.read_text(encoding="utf8"))
         return cls(stored["seeds"], {tuple(key): found for *key, found in stored["values"]})
 

@@ -24,6 +24,7 @@ from masking_tutorial.mask_generation import (
     padding_error,
     show_mask,
 )
+from masking_tutorial.masks import attach_mask, expand_mask
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -341,3 +342,68 @@ def test_without_matplotlib_a_batch_is_shown_as_text(monkeypatch):
     assert shown._repr_svg_() is None
     with pytest.raises(ImportError, match="^figures need matplotlib"):
         shown.save("batch.svg")
+
+
+# Attaching a mask, and giving it axes.
+
+
+def variants(values):
+    yield values
+    yield ops.convert_to_tensor(values)
+
+
+@pytest.mark.parametrize("values", [np.ones((2, 3, 4), "float32"), np.array([[1, 2, 0], [3, 0, 0]]), np.array([["a", "b", ""]])],
+                         ids=["floats", "ids", "words"])
+def test_a_mask_is_attached_to_a_copy(values):
+    for tensor in variants(values):
+        mask = mask_from_lengths([2] * len(values), 3)
+        for form in variants(mask):
+            attached = attach_mask(tensor, form)
+            assert keras.ops.is_tensor(attached) and np.array_equal(attached, ops.convert_to_tensor(tensor))
+            assert attached.dtype == ops.convert_to_tensor(values).dtype
+            assert np.array_equal(get_mask(attached), mask)
+            assert getattr(tensor, "_keras_mask", None) is None
+
+
+def test_a_mask_is_replaced_and_taken_off_a_copy():
+    embedded = keras.layers.Embedding(9, 2, mask_zero=True)(np.array([[1, 2, 0]]))
+    other = np.array([[False, True, True]])
+    assert get_mask(attach_mask(embedded, None)) is None
+    assert np.array_equal(get_mask(attach_mask(embedded, other)), other)
+    assert get_mask(embedded).numpy().tolist() == [[True, True, False]]
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("symbolic_mask", [True, False])
+def test_a_symbolic_tensor_keeps_its_mask_in_each_run(symbolic_mask, policy, seeded):
+    keras.mixed_precision.set_global_policy(policy)
+    values = np.array([[1, 2, 3000]], "int32")  # float16 would round the last one
+    inputs, mask = keras.Input((3,), dtype="int32"), np.array([[True, True, False]])
+    form = keras.Input((3,), dtype="bool") if symbolic_mask else mask
+    attached = attach_mask(inputs, form)
+    assert attached.dtype == "int32" and attached.shape == (None, 3) and get_mask(inputs) is None
+    model = keras.Model([inputs] + [form] * symbolic_mask, [attached, get_mask(attached)] if symbolic_mask else attached)
+    run = keras.layers.Identity()(attached)
+    assert (get_mask(run) is None) == (get_mask(attached) is None)
+    results = model([values] + [mask] * symbolic_mask)
+    assert np.array_equal(results[0] if symbolic_mask else results, values)
+    assert np.array_equal(results[1] if symbolic_mask else get_mask(attached), mask)
+
+
+def test_a_mask_is_taken_off_a_symbolic_tensor():
+    embedded = keras.layers.Embedding(9, 2, mask_zero=True)(keras.Input((3,)))
+    assert get_mask(attach_mask(embedded, None)) is None and get_mask(embedded) is not None
+
+
+@pytest.mark.parametrize("axes", [(), (4,), (4, 5)])
+def test_a_mask_gets_the_axes_of_a_tensor(axes):
+    mask = mask_from_lengths([2, 3], 3)
+    tensor = np.ones((2, 3, *axes), "float32")
+    expected = mask.reshape(2, 3, *[1] * len(axes))
+    for form in (mask, mask.astype("float32")):
+        assert np.array_equal(expand_mask(form, tensor), expected) and isinstance(expand_mask(form, tensor), np.ndarray)
+        assert expand_mask(form, tensor).dtype == bool
+        made = expand_mask(ops.convert_to_tensor(form), ops.convert_to_tensor(tensor))
+        assert np.array_equal(made, expected) and made.dtype == "bool"
+    symbolic = expand_mask(keras.Input((3,)), keras.Input((3, *axes)))
+    assert symbolic.shape == (None, 3, *[1] * len(axes)) and symbolic.dtype == "bool"

@@ -4,9 +4,11 @@ import ast
 import filecmp
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -20,7 +22,8 @@ from tools import readme
 from tools.notebooks import ROOT, UnfitNotebook, canonical, execute, notebook_paths, problems, read, serialized
 
 NOTEBOOKS = notebook_paths()
-CHAPTERS = [path for path in NOTEBOOKS if path.stem != "index"]
+CHAPTERS = [path for path in NOTEBOOKS if path.parent == ROOT / "nbs" and path.stem != "index"]
+SOURCES = [path.stem for path in NOTEBOOKS if path.parent == ROOT / "nbs" / "source"]
 NUMBERS = {path.stem.partition("_")[2]: int(path.stem.partition("_")[0]) for path in CHAPTERS}
 PACKAGE = ROOT / "masking_tutorial"
 
@@ -39,7 +42,7 @@ SVG = """display({"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'><tex
 
 def store(path, *cells, **metadata):
     notebook = new_notebook(cells=list(cells), metadata=metadata)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text(nbformat.v4.writes(notebook), encoding="utf-8")
     return path
 
@@ -88,13 +91,13 @@ def test_pytest_refuses_a_tampered_output(small_project, tmp_path, cell_number, 
     assert "Cell outputs differ" in result.stdout
 
 
-def test_pytest_collects_the_notebooks_of_one_folder_only(small_project, tmp_path):
+def test_pytest_collects_lessons_and_sources_only(small_project, tmp_path):
     shutil.copytree(small_project, tmp_path, dirs_exist_ok=True)
-    for folder in ["nbs/.ipynb_checkpoints", "nbs/translation", ".venv", "build"]:
+    for folder in ["nbs/source", "nbs/.ipynb_checkpoints", "nbs/source/.ipynb_checkpoints", "nbs/zh", ".venv", "build"]:
         (tmp_path / folder).mkdir()
         shutil.copy(tmp_path / "nbs" / "small.ipynb", tmp_path / folder / "other.ipynb")
     collected = run_pytest(tmp_path, "--collect-only", "-q").stdout
-    assert set(re.findall(r"^(.*)::", collected, re.MULTILINE)) == {"nbs/small.ipynb"}
+    assert set(re.findall(r"^(.*)::", collected, re.MULTILINE)) == {"nbs/small.ipynb", "nbs/source/other.ipynb"}
 
 
 def test_executing_again_changes_nothing(small_project, tmp_path):
@@ -211,7 +214,13 @@ def test_canonical_form_does_not_depend_on_which_stream_comes_first():
 
 def test_each_chapter_has_a_number_and_a_name_of_its_own():
     assert [path.stem for path in CHAPTERS] == [f"{number:02}_{name}" for name, number in NUMBERS.items()]
-    assert len(set(NUMBERS.values())) == len(CHAPTERS) == len(NOTEBOOKS) - 1 > 0
+    assert len(set(NUMBERS.values())) == len(CHAPTERS) == len(NOTEBOOKS) - len(SOURCES) - 1 > 0
+
+
+def test_each_source_notebook_is_named_like_its_module():
+    assert set(SOURCES) & NUMBERS.keys() == set()
+    for name in SOURCES:
+        assert read(ROOT / "nbs" / "source" / f"{name}.ipynb").cells[1].source == f"#| default_exp {name}"
 
 
 @each_notebook
@@ -272,17 +281,38 @@ def test_broken_links_are_found(tmp_path, link, broken):
 # The files made from the notebooks.
 
 
+def export(project):
+    """Export as `make export` does."""
+    (recipe,) = re.findall(r"^\t\$\(BIN\)/(nbdev_export.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    command, *options = shlex.split(recipe.replace("$$", "$"))
+    result = run(Path(sys.executable).parent / command, *options, cwd=project)
+    assert result.returncode == 0, result.stderr
+
+
 def test_exporting_changes_nothing(tmp_path):
     shutil.copy(ROOT / "settings.ini", tmp_path)
     shutil.copytree(ROOT / "nbs", tmp_path / "nbs")
     exported = tmp_path / PACKAGE.name
     exported.mkdir()
-    result = run("-c", "from nbdev.doclinks import nbdev_export; nbdev_export()", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    # this file is written by hand, but for the version, which comes from settings.ini
+    face = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    (exported / "__init__.py").write_text(re.sub(r"(?m)^__version__ = .*", '__version__ = "0"', face), encoding="utf-8")
+    export(tmp_path)
 
     names = {path.name for folder in (PACKAGE, exported) for path in folder.glob("*.py")}
     same, different, missing = filecmp.cmpfiles(PACKAGE, exported, names, shallow=False)
     assert (different, missing) == ([], []), "run `make export`"
+
+
+def test_translations_export_nothing(tmp_path):
+    shutil.copy(ROOT / "settings.ini", tmp_path)
+    for folder in ("", "source", "zh"):
+        name = folder or "lesson"
+        store(tmp_path / "nbs" / folder / f"{name}.ipynb",
+              new_code_cell(f"#| default_exp {name}"), new_code_cell(f"#| export\n{name} = 1"))
+    (tmp_path / PACKAGE.name).mkdir()
+    export(tmp_path)
+    assert {path.name for path in (tmp_path / PACKAGE.name).glob("[a-z]*.py")} == {"lesson.py", "source.py"}
 
 
 def test_rendering_the_readme_changes_nothing():
@@ -328,10 +358,19 @@ def test_readme_is_the_index_seen_from_the_root(tmp_path):
 # The package.
 
 
+def modules_imported_by(module):
+    return imported_modules(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8")))
+
+
 @pytest.mark.parametrize("module", NUMBERS)
-def test_module_imports_only_earlier_modules(module):
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
-    assert {name for name in imported_modules(tree) if NUMBERS[name] >= NUMBERS[module]} == set()
+def test_lesson_imports_only_earlier_lessons(module):
+    assert {name for name in modules_imported_by(module) & NUMBERS.keys() if NUMBERS[name] >= NUMBERS[module]} == set()
+
+
+def test_modules_import_only_what_comes_before_them():
+    # raises CycleError, with the modules of the circle, where there is no such order
+    order = TopologicalSorter({module: modules_imported_by(module) for module in [*NUMBERS, *SOURCES]}).static_order()
+    assert set(order) == {*NUMBERS, *SOURCES}
 
 
 def imported_modules(tree: ast.AST) -> set[str]:
@@ -351,7 +390,30 @@ def test_imported_modules_are_found():
     assert imported_modules(ast.parse(source)) == {"a", "b", "c", "d"}
 
 
-@pytest.mark.parametrize("module", ["datasets", "padding"])
+# Two modules that are still to be taken apart.
+INTERTWINED = {"padding_contract", "mask_debugger"}
+# What padding lends to later modules, still under its old names.
+LENT = {f"_{name}" for name in "as_sequences check_length check_lengths check_side check_value flat look_at ranges".split()}
+
+
+@pytest.mark.parametrize("module", sorted({*NUMBERS, *SOURCES} - INTERTWINED))
+def test_no_private_name_crosses_a_module(module):
+    assert private_imports(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))) <= LENT
+
+
+def private_imports(tree: ast.AST) -> set[str]:
+    """The names with an underscore that a module imports from this package."""
+    return {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+            and (node.level or node.module.split(".")[0] == PACKAGE.name)
+            for alias in node.names if alias.name.startswith("_")}
+
+
+def test_private_imports_are_found():
+    source = "from masking_tutorial.a import _a, b\nfrom .c import (d,\n  _e)\nfrom ast import _f\nfrom . import _g"
+    assert private_imports(ast.parse(source)) == {"_a", "_e", "_g"}
+
+
+@pytest.mark.parametrize("module", ["datasets", "padding", "reports"])
 def test_module_needs_no_tensorflow(module):
     loaded = run("-c", f"import sys, masking_tutorial.{module}; print({{'tensorflow', 'keras'}} & sys.modules.keys())")
     assert loaded.stdout == "set()\n", loaded.stderr

@@ -234,10 +234,10 @@ def test_without_matplotlib_the_table_is_there(small, monkeypatch):
 
 
 def test_the_stored_outcomes_are_laid_out_as_save_writes_them(tmp_path):
-    from masking_tutorial.datasets import _data_file
+    from masking_tutorial.datasets import data_file
 
     Outcomes.load().save(tmp_path / "again.json")
-    assert (tmp_path / "again.json").read_text() == _data_file("training.json").read_text()
+    assert (tmp_path / "again.json").read_text() == data_file("training.json").read_text()
 
 
 def test_the_stored_outcomes_have_ten_seeds_and_both_series():

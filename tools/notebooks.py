@@ -54,8 +54,8 @@ class UnfitNotebook(Exception):
 
 
 def notebook_paths() -> list[Path]:
-    """The course's notebooks in reading order, `index` last; translations in subfolders are not among them."""
-    return sorted((ROOT / "nbs").glob("*.ipynb"))
+    """The lessons in reading order, `index` last, then the source notebooks; translations are not among them."""
+    return [path for folder in ("nbs", "nbs/source") for path in sorted((ROOT / folder).glob("*.ipynb"))]
 
 
 def read(path: Path) -> NotebookNode:
@@ -236,7 +236,7 @@ def execute(path: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("command", choices=["execute", "check"])
-    parser.add_argument("paths", nargs="*", type=Path, help="notebooks; all of nbs/ if none is given")
+    parser.add_argument("paths", nargs="*", type=Path, help="notebooks; all of nbs/ and nbs/source/ if none is given")
     arguments = parser.parse_args()
     paths = arguments.paths or notebook_paths()
 
