@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from masking_tutorial.layer_atlas import FATES, Atlas, LayerRow, layer_atlas, survey_layer, survey_layers
+from masking_tutorial.atlas import FATES, Atlas, LayerRow, layer_atlas, survey_layer, survey_layers
 from masking_tutorial.mask_generation import get_mask
 
 ATLAS = layer_atlas()
@@ -361,6 +361,20 @@ def test_a_saved_atlas_has_a_row_on_each_line(tmp_path):
     lines = (tmp_path / "atlas.json").read_text(encoding="utf8").splitlines()
     assert [LayerRow(**json.loads(line.rstrip(","))) for line in lines[1:-1]] == ATLAS
     assert json.loads("\n".join(lines))["keras"] == ATLAS.keras_made
+    assert "\n".join(lines) == ATLAS.to_json()
+
+
+def test_rows_are_a_list_as_in_every_report():
+    assert type(ATLAS.rows) is list and ATLAS.rows == ATLAS
+    assert ATLAS.rows is not ATLAS
+
+
+def test_what_is_stored_says_how_each_layer_is_made():
+    # a survey makes the layers as the rows say, so a row that could not be read would never be renewed
+    for row in ATLAS:
+        assert row.call.partition("(")[0] == row.name
+        assert ("(" in row.call) == (row.fate != "not surveyed")
+    assert survey_layers(["InputSpec"]) == ATLAS.where(name="InputSpec")
 
 
 def test_an_atlas_of_another_keras_says_so():
