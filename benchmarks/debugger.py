@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.common import arguments, machine, side_by_side, table, verdict
 from masking_tutorial.attention import TransformerBlock
-from masking_tutorial.mask_debugger import find_leaks
+from masking_tutorial.leaks import find_leaks
 
 LENGTHS = [24, 17, 9, 5]
 BATCH = np.where(np.arange(24) < np.array(LENGTHS)[:, None], np.random.default_rng(0).integers(1, 1000, (4, 24)), 0)

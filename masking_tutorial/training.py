@@ -30,7 +30,7 @@ def accuracy(
         if not np.isfinite(answers).all():
             wrong = int(np.flatnonzero(~np.isfinite(answers).all(axis=1))[0])
             raise ValueError(f"batch {number}: the answer for sequence {wrong} is not finite: find out why "
-                             "(masking_tutorial.mask_debugger.find_leaks) before you count right answers")
+                             "(masking_tutorial.find_leaks) before you count right answers")
         classes = max(2, answers.shape[1])
         if not np.isin(labels, range(classes)).all():
             raise ValueError(f"batch {number}: the labels are {labels.min()} to {labels.max()}, "

@@ -21,7 +21,7 @@ from masking_tutorial.attention import (
     show_attention,
 )
 from masking_tutorial.mask_generation import get_mask, mask_from_lengths, padding_error
-from masking_tutorial.padding_contract import assert_padding_contract
+from masking_tutorial.contract import assert_padding_contract
 
 pytestmark = pytest.mark.usefixtures("seeded")
 WORDS = 12

@@ -1,0 +1,135 @@
+"""The truth about padding by brute force: each sequence alone, against several amounts of padding and other values there."""
+
+import numpy as np
+
+
+def _named(batch):
+    if isinstance(batch, dict):
+        return dict(batch)
+    return dict(enumerate(batch)) if isinstance(batch, (list, tuple)) else {0: batch}
+
+
+def _packed(batch, leaves):
+    if isinstance(batch, dict):
+        return leaves
+    return type(batch)(leaves.values()) if isinstance(batch, (list, tuple)) else leaves[0]
+
+
+def _flat(outputs):
+    if isinstance(outputs, dict):
+        return [one for name in sorted(outputs) for one in _flat(outputs[name])]
+    return [one for part in outputs for one in _flat(part)] if isinstance(outputs, (list, tuple)) else [np.asarray(outputs, "float64")]
+
+
+def _owned(batch, lengths):
+    """The lengths of each input, or None."""
+    names = list(_named(batch))
+    if isinstance(lengths, dict):
+        return {name: lengths.get(name) for name in names}
+    several = isinstance(batch, (dict, list, tuple)) and any(one is None or np.ndim(one) for one in lengths)
+    return dict(zip(names, lengths, strict=True)) if several else dict.fromkeys(names, lengths)
+
+
+def valid_steps(lengths, steps, side="post"):
+    """Which steps are valid, (batch, time) bool."""
+    valid = np.arange(steps) < np.reshape(lengths, (-1, 1))
+    return valid if side == "post" else valid[:, ::-1]
+
+
+def repadded(
+    batch,         # array, list or dict of arrays
+    lengths,       # for each input, by place or name, its lengths; None for one that is never padded
+    rows,          # the sequences that are wanted
+    more=None,     # for each input, how many steps of padding more than the longest of the batch; None: the rows alone
+    side="post",   # on which side the padding of the batch stands, and is put; or a dict by input
+    other=None,    # function of (input, its valid values, count) that gives other values for padding
+):
+    """The batch for some sequences, with another amount of padding or with other values there."""
+    leaves, owned = {}, _owned(batch, lengths)
+    for name, leaf in _named(batch).items():
+        leaf, own = np.asarray(leaf), owned[name]
+        if own is None:
+            leaves[name] = leaf[rows]
+            continue
+        where = side[name] if isinstance(side, dict) else side
+        own, valid = np.asarray(own), valid_steps(own, leaf.shape[1], where)
+        steps = max(own[rows]) if more is None else leaf.shape[1] + more[name]
+        new = np.zeros((len(rows), steps, *leaf.shape[2:]), leaf.dtype)
+        if not valid.all():
+            new[:] = leaf[~valid][0]
+        there = valid_steps(own[rows], steps, where)
+        if other is not None and (values := other(name, leaf[valid], int((~there).sum()))) is not None:
+            new[~there] = values
+        new[there] = leaf[rows][valid[rows]]
+        leaves[name] = new
+    return _packed(batch, leaves)
+
+
+def leak(
+    model,          # whatever takes the batch
+    batch,          # array, list or dict of arrays
+    lengths,        # as for repadded
+    side="post",    # as for repadded
+    spoiled=(),     # inputs whose padding may hold other values, since no mask is made of them
+    amounts=(1, 4),  # steps of padding more than in the batch, for each input on its own and for all of them
+    seed=0,
+):
+    """The largest change of a valid answer by padding, as a share of the largest answer."""
+    random, names, own = np.random.default_rng(seed), list(_named(batch)), _owned(batch, lengths)
+    rows = list(range(len(next(iter(_named(batch).values())))))
+    alone = [_flat(model(repadded(batch, lengths, [row], side=side))) for row in rows]
+    size = [max(np.abs(one[k]).max(initial=0) for one in alone) or 1.0 for k in range(len(alone[0]))]
+
+    # inputs of the same lengths and steps are parts of one sequence, and grow together
+    groups = {}
+    for name, leaf in _named(batch).items():
+        if own[name] is not None:
+            groups.setdefault((tuple(own[name]), np.shape(leaf)[1]), []).append(name)
+    growing = [*groups.values()] + [[name for group in groups.values() for name in group]] * (len(groups) > 1)
+
+    def garbage(name, values, count):
+        if name not in spoiled:
+            return None
+        drawn = values[random.integers(len(values), size=count)]
+        return drawn * 3 + random.normal(size=drawn.shape) if drawn.dtype.kind == "f" else drawn
+
+    def cut(part, one, steps):
+        """An axis that is longer than for the sequence alone is time."""
+        for axis, length in enumerate(one.shape):
+            if part.shape[axis] != length:
+                # with several sides, that of the input with as many steps
+                where = side[steps[part.shape[axis]]] if isinstance(side, dict) else side
+                first = part.shape[axis] - length if where == "pre" else 0
+                part = np.take(part, range(first, first + length), axis)
+        return part
+
+    worst = 0.0
+    for more in [{}] + [dict.fromkeys(group, extra) for group in growing for extra in amounts]:
+        more = {name: more.get(name, 0) for name in names}
+        steps = {np.shape(leaf)[1] + more[name]: name for name, leaf in _named(batch).items() if own[name] is not None}
+        for other in [None] + [garbage] * bool(spoiled):
+            outputs = _flat(model(repadded(batch, lengths, rows, more, side, other)))
+            for row in rows:
+                for k, one in enumerate(alone[row]):
+                    difference = np.abs(cut(outputs[k][row], one[0], steps) - one[0]).max(initial=0)
+                    worst = max(worst, float(difference / size[k]))
+    return worst
+
+
+def evaluated(model, batch, targets, lengths, more, sample_weight=None):
+    """What `evaluate` gives for a batch padded to `more` steps more; targets for each step get what stands at padding."""
+    steps = np.shape(next(iter(_named(batch).values())))[1]
+
+    def grown(part):
+        part = np.asarray(part)
+        if part.shape[1:2] != (steps,):
+            return part
+        rows = list(range(len(part)))
+        return repadded(part, lengths, rows, {0: more})
+
+    def each(parts):
+        if isinstance(parts, dict):
+            return {name: grown(part) for name, part in parts.items()}
+        return [grown(part) for part in parts] if isinstance(parts, list) else None if parts is None else grown(parts)
+
+    return model.evaluate(each(batch), each(targets), sample_weight=each(sample_weight), batch_size=64, verbose=0, return_dict=True)
