@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['AuditReport', 'audit']
 
-# %% ../nbs/source/audit.ipynb #ca340714
+# %% ../nbs/source/audit.ipynb #b2228edf
 import html
 from .contract import PaddingReport, ask_clauses, check_options
 from .judge import observed
 from .leaks import LeakReport, leaks_of
 from .observe import untouched
 from .reference import prepare
-from .reports import Report
+from .reports import Report, shortened, telling
 
-# %% ../nbs/source/audit.ipynb #66b5d249
+# %% ../nbs/source/audit.ipynb #53eb119f
 class AuditReport(Report):
     "What check_padding and find_leaks found; true if nothing is broken."
     def __init__(self,
@@ -43,7 +43,7 @@ class AuditReport(Report):
             self.leaks.first.inside) if self.leaks.first else ""
         if self.contract.ok and not self.leaks.ok:
             return self.leaks.verdict
-        return self.contract.verdict + first
+        return shortened(self.contract.verdict, first) if len(first) < 60 else self.contract.verdict
 
     def _parts(self):
         if self.contract is not None:
@@ -63,7 +63,7 @@ class AuditReport(Report):
                 "not_tested": self.not_tested, "contract": None if self.contract is None else self.contract.as_dict(),
                 "leaks": self.leaks.as_dict(), "rows": [row._asdict() for row in self.rows]}
 
-# %% ../nbs/source/audit.ipynb #7fb49de7
+# %% ../nbs/source/audit.ipynb #0b9e924b
 def audit(
     model,              # model, layer, or function of one batch; of a compiled keras.Model losses and metrics, too
     batch=None,         # padded batch, as for check_padding
@@ -80,8 +80,7 @@ def audit(
     """Run check_padding and find_leaks, and put both in one report.
 
     Raises what these raise; a batch with a sequence that has no valid step is searched for leaks only."""
-    tell = progress if callable(progress) else None
-    with untouched(model) as note:
+    with untouched(model) as note, telling(progress) as tell:
         subject = prepare(model, batch, lengths, side, static, tolerance, seed)
         options = {"sides": (), "nan": False, "targets": subject.targets if targets is None else targets,
                    "sample_weight": subject.weights if sample_weight is None else sample_weight}
@@ -90,8 +89,8 @@ def audit(
         if subject.batch.empty:
             notes.append(f"the contract was not tested: sequence {subject.batch.empty[0]} has no valid step")
         else:
-            contract = ask_clauses(subject, options, progress if tell is None else lambda name: tell(f"the padding contract: {name}"))
+            contract = ask_clauses(subject, options, lambda name: tell(f"the padding contract: {name}"))
         subject = prepare(model, batch, lengths, side, static, tolerance, seed, most=4, run=observed)
-        counted = contract is not None and contract.clauses["loss"].offends
-        leaks = leaks_of(subject, note, tell and (lambda step: tell(f"layers and operations: {step}")), counted)
+        counted = contract is not None and (contract.clauses["loss"].offends or contract.clauses["mask"].offends)
+        leaks = leaks_of(subject, note, lambda step: tell(f"layers and operations: {step}"), counted)
     return AuditReport(contract, leaks, notes)

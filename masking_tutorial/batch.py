@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Axis', 'Batch', 'random_like', 'is_float', 'unpack', 'as_array', 'check_ids', 'read_batch', 'make_batch']
 
-# %% ../nbs/source/batch.ipynb #0a242584
-import dataclasses, os
+# %% ../nbs/source/batch.ipynb #6fc269ad
+import dataclasses, os, re
 from collections.abc import Mapping
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ class Axis:
         length = int(self.lengths[row])
         return slice(0, length) if self.side == "post" else slice(steps - length, steps)
 
-# %% ../nbs/source/batch.ipynb #8c93bd29
+# %% ../nbs/source/batch.ipynb #d0de1b05
 @dataclasses.dataclass(frozen=True, eq=False)
 class Batch:
     "A padded batch, taken apart; it can be put together again with other padding."
@@ -42,8 +42,9 @@ class Batch:
     names: tuple       # of the inputs: their place or key, and the name of their keras.Input
     leaves: tuple      # their arrays, each (batch, ...)
     axes: tuple        # of Axis
-    masks: tuple       # numbers of the inputs that are masks
+    masks: tuple       # numbers of the inputs that are masks, those of some valid steps too: they never hold garbage
     notes: tuple       # of str: how it was found out what is valid, and what is not varied
+    faulty: tuple = () # of (name of a layer, name of an input): the layer makes a mask that marks other steps
 
     @property
     def rows(self):
@@ -152,7 +153,7 @@ def is_float(
     "Whether a type is one of floats; NumPy takes bfloat16 and its like for raw bytes."
     return "float" in str(getattr(dtype, "name", dtype))
 
-# %% ../nbs/source/batch.ipynb #23355aa0
+# %% ../nbs/source/batch.ipynb #1af669fa
 def unpack(
     model,  # what the batch is for
     batch,  # what people have
@@ -168,14 +169,15 @@ def unpack(
         batch, targets, weights = (*batch, None, None)[:3]
     if isinstance(batch, Mapping):
         batch = dict(batch)
-    lengths = None
+    lengths = {}
     if isinstance(batch, tf.RaggedTensor):
-        lengths = batch.row_lengths().numpy()
-        batch = batch.to_tensor().numpy()
-    elif isinstance(batch, dict) and any(isinstance(leaf, tf.RaggedTensor) for leaf in batch.values()):
-        lengths = {name: leaf.row_lengths().numpy() for name, leaf in batch.items() if isinstance(leaf, tf.RaggedTensor)}
-        batch = {name: leaf.to_tensor().numpy() if name in lengths else leaf for name, leaf in batch.items()}
-    return batch, targets, weights, lengths
+        return batch.to_tensor().numpy(), targets, weights, batch.row_lengths().numpy()
+    if isinstance(batch, (dict, list, tuple)):
+        for path, leaf in keras.tree.flatten_with_path(batch):
+            if isinstance(leaf, tf.RaggedTensor):
+                lengths["/".join(map(str, path))] = leaf.row_lengths().numpy()
+        batch = keras.tree.map_structure(lambda leaf: leaf.to_tensor().numpy() if isinstance(leaf, tf.RaggedTensor) else leaf, batch)
+    return batch, targets, weights, lengths or None
 
 
 def _first_of(data):
@@ -209,7 +211,7 @@ def as_array(
                          "pad a list of sequences first, with pad_sequences")
     return array
 
-# %% ../nbs/source/batch.ipynb #300f8bc9
+# %% ../nbs/source/batch.ipynb #ae00631a
 class _Reader:
     "Finds out which steps of each input are valid."
     def __init__(self, model, batch, lengths, side, static):
@@ -223,7 +225,9 @@ class _Reader:
         self._check_shapes()
         self.static = {self.number(name, "static") for name in ([static] if isinstance(static, str) else static)}
         self.lengths, self.sides = self._by_input("lengths", lengths), self._by_input("side", side)
-        self.notes = []
+        for each in self.sides.values():
+            _check_side_name(each)
+        self.notes, self.faulty = [], []
         self.timed = self._with_time()
         for number, given in self.lengths.items():
             if number not in self.timed and isinstance(lengths, dict):
@@ -279,17 +283,18 @@ class _Reader:
         valid = _valid(self)
         axes = _axes(self, valid)
         return Batch(self.structure, tuple(self.labels), tuple(self.leaves), axes, tuple(self.masks),
-                     tuple(self.notes + _words(self, axes)))
+                     tuple(self.notes + _words(self, axes)), tuple(self.faulty))
 
     def _masks(self):
-        "Inputs that are masks: known by their type or their name."
+        "Inputs that are masks of padding: known by their type or their name."
         masks = [number for number in self.timed if self.leaves[number].ndim == 2
                  and (self.leaves[number].dtype == bool or "mask" in self.labels[number].lower())]
         for number in masks:
             if not np.isin(self.leaves[number], (0, 1)).all():
                 raise ValueError(f"the input {self.labels[number]} is no mask: it holds values other than 0 and 1 "
                                  "(if it is not meant as one, name it in static)")
-        return masks
+        self.partial = [number for number in masks if any(_marks_some_of(self, number, other) for other in masks)]
+        return [number for number in masks if number not in self.partial]
 
 # %% ../nbs/source/batch.ipynb #bd95c245
 def _label(key, spec):
@@ -327,14 +332,31 @@ def check_ids(
             raise ValueError(f"the batch holds the id {int(worst)}, but layer '{call.name}' knows the ids "
                              f"0 to {count - 1} only")
 
-# %% ../nbs/source/batch.ipynb #5af4596b
+# %% ../nbs/source/batch.ipynb #d93fcf87
+def _words_of(reader, number):
+    "The words that the name of an input is made of, but those that many names have."
+    return set(re.split(r"[\W_]+", reader.labels[number].lower())) - {"", "mask", "padding", "attention", "ids", "token", "input"}
+
+
+def _marks_some_of(reader, number, other):
+    "Whether a mask marks some of the valid steps that another one marks, and belongs to no input of its own: so it is data."
+    mine, theirs = reader.leaves[number].astype(bool), reader.leaves[other].astype(bool)
+    if mine.shape != theirs.shape or np.array_equal(mine, theirs) or (mine & ~theirs).any():
+        return False
+    words = _words_of(reader, number)
+    return not any(words & _words_of(reader, each) for each in reader.timed if each not in (number, other))
+
+# %% ../nbs/source/batch.ipynb #10353f17
 def _valid(reader):
     "From the number of an input to its mask (batch, time) and how it was found out."
     found = {}
     made = _made(reader)
     for number in reader.timed:
         if number in reader.lengths:
-            found[number] = _from_lengths(reader, number, made.get(number, (None,))[0]), "from lengths"
+            mask, layer = made.get(number, (None, None))
+            found[number] = _from_lengths(reader, number, mask), "from lengths"
+            if mask is not None and not np.array_equal(mask, found[number][0]):
+                reader.faulty.append((layer, reader.labels[number]))
     for number in reader.masks:
         given = reader.leaves[number].astype(bool)
         if number in found and not np.array_equal(found[number][0], given):
@@ -342,7 +364,7 @@ def _valid(reader):
                              "a mask is True where a step is valid")
         found[number] = given, "it is a mask"
     for number in reader.timed:
-        partner = None if number in found else _partner(reader, number)
+        partner = None if number in found else _partner(reader, number, made)
         if partner is not None:
             found[number] = found[partner][0], f"from the mask {reader.labels[partner]}"
     for number, (mask, layer) in made.items():
@@ -352,6 +374,7 @@ def _valid(reader):
         if mask.all() and filler is not None and not filler.all():
             # a maker that marks nothing, though zeros stand at one end, is a fault and no evidence
             found[number] = filler, f"from zeros at one end: '{layer}' marks none of them"
+            reader.faulty.append((layer, reader.labels[number]))
         else:
             found[number] = mask, f"from the mask that '{layer}' makes"
     _from_data(reader, found)
@@ -391,10 +414,13 @@ def _embedded(reader, number):
                for call in reader.run.calls.values())
 
 
-def _partner(reader, number):
+def _partner(reader, number, made):
     "The mask among the inputs that belongs to this input: of as many steps, and the one whose name is most alike."
     leaf = reader.leaves[number]
     masks = [mask for mask in reader.masks if reader.leaves[mask].shape == leaf.shape[:2]]
+    if number in made:  # it has a mask of its own, where a mask among the inputs is named after another one
+        masks = [mask for mask in masks if _words_of(reader, mask) & _words_of(reader, number) or not any(
+            _words_of(reader, mask) & _words_of(reader, other) for other in reader.timed if other not in (number, mask))]
     if len(masks) < 2:
         return masks[0] if masks else None
     words = set(reader.labels[number].lower().replace("/", "_").split("_"))
@@ -407,7 +433,7 @@ def _partner(reader, number):
 
     return max(masks, key=alike)
 
-# %% ../nbs/source/batch.ipynb #f647dcd1
+# %% ../nbs/source/batch.ipynb #14e4fd70
 def _from_lengths(reader, number, made):
     "The mask that lengths stand for, on the side that is named, or that the mask or the data speak for."
     lengths, (rows, steps) = np.asarray(reader.lengths[number]), reader.leaves[number].shape[:2]
@@ -421,7 +447,6 @@ def _from_lengths(reader, number, made):
     if len(wrong):
         raise ValueError(f"sequence {wrong[0]} has the length {lengths[wrong[0]]}, but input {label} has {steps} steps")
     if side := reader.sides.get(number):
-        _check_side_name(side)
         return mask_from_lengths(lengths, steps, side)
     post, pre = (mask_from_lengths(lengths, steps, side) for side in ("post", "pre"))
     for mask in [made, *(reader.leaves[other].astype(bool) for other in reader.masks)]:
@@ -442,7 +467,6 @@ def _check_side(reader, number, mask):
     side = reader.sides.get(number)
     if side is None:
         return
-    _check_side_name(side)
     if mask.all() or np.array_equal(mask, mask_from_lengths(lengths_from_mask(mask), mask.shape[1], side)):
         return
     row = int(np.flatnonzero((mask != mask_from_lengths(mask.sum(axis=1), mask.shape[1], side)).any(axis=1))[0])
@@ -506,7 +530,7 @@ def _stands_apart(reader, number, other, found):
     run = observe(reader.model, keras.tree.pack_sequence_as(reader.structure, cut) if nested else cut[0], operations=False)
     return run.error is None
 
-# %% ../nbs/source/batch.ipynb #7fc47e35
+# %% ../nbs/source/batch.ipynb #480f6d58
 def _axes(reader, valid):
     "Inputs of one mask have one axis. What has no padding is not varied."
     groups = []
@@ -530,7 +554,7 @@ def _axes(reader, valid):
         elif leaf.ndim > 2 and not is_float(leaf.dtype) and number in valid:
             reader.notes.append(f"{reader.labels[number]}: its axis 1 was varied; axis 2, of {leaf.shape[2]}, was not, "
                               "so nothing is known about padding there")
-    reader.masks = [number for number in reader.masks if number in {n for axis in axes for n in axis.inputs}]
+    reader.masks = [number for number in reader.masks + reader.partial if any(number in axis.inputs for axis in axes)]
     if reader.rows < 2 or not axes:
         raise ValueError(f"the batch has {reader.rows} sequences and {sum(int((~axis.valid).sum()) for axis in axes)} padded "
                          "steps: at least two sequences and some padding are needed, or nothing can be learnt (without a "

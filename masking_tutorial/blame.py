@@ -19,7 +19,7 @@ from .masks import attach_mask, expand_mask, mask_from_lengths
 from .observe import fate, fate_in_words, is_built_in, observe, repeat
 from .reference import normal_like, raises, spoiling
 
-# %% ../nbs/source/blame.ipynb #5b90139a
+# %% ../nbs/source/blame.ipynb #5c401225
 class Masks:
     "What became of the masks in the run of a padded batch, compared with the masks that would be right."
     def __init__(self,
@@ -34,15 +34,16 @@ class Masks:
             for number, tensor in enumerate(call.outputs):
                 self.makers.setdefault(id(tensor), []).append((call, number))
 
-    def right(self, call, which, number):
-        "The mask that a tensor should have; None for one without a time axis."
+    def right(self, call, which, number, arrangement=None):
+        "The mask that a tensor should have, in the plain run or in another arrangement; None for one without a time axis."
         tensor, alone = getattr(call, which)[number], self.reference.of(call, which, number)
         if alone is None or len(tensor.shape) < 2 or any(one.shape[:1] != (1,) or one.ndim != len(tensor.shape) for one in alone):
             return None
         lengths, steps = [one.shape[1] for one in alone], int(tensor.shape[1])
         if len(lengths) != tensor.shape[0] or max(lengths) > steps or min(lengths) == steps:
             return None
-        return mask_from_lengths(lengths, steps, self.arrangement.sides_of([steps - length for length in lengths]))
+        side = (arrangement or self.arrangement).sides_of([steps - length for length in lengths])
+        return mask_from_lengths(lengths, steps, side)
 
     def state(self, call, which, number):
         "One of 'timeless', 'none', 'right', 'stale' and 'wrong'."
@@ -50,12 +51,21 @@ class Masks:
         mask = (call.masks_in if which == "inputs" else call.masks_out)[number]
         if which == "inputs" and len(call.inputs) == 1 and call.named.get("mask"):
             (mask,) = call.named["mask"][:1]
-        if mask is not None and tuple(mask.shape) != tuple(tensor.shape[:2]):
+        if mask is not None and (tuple(mask.shape) != tuple(tensor.shape[:2]) or self._stale_alone(call, which, number)):
             return "stale"
         if tensor.dtype == tf.bool or right is None and (
                 mask is not None or len(tensor.shape) < 3 or tuple(tensor.shape[:2]) not in self.shapes):
             return "timeless"  # or, with a mask, one of which nobody knows whether it is right
         return "none" if mask is None else "right" if np.array_equal(mask, right) else "wrong"
+
+    def _stale_alone(self, call, which, number):
+        "Whether a mask fits by chance, as where there are as many features as steps: alone it does not."
+        for alone in self.reference.calls(call) or ():
+            tensors, masks = (alone.inputs, alone.masks_in) if which == "inputs" else (alone.outputs, alone.masks_out)
+            if number < len(masks) and masks[number] is not None and (
+                    tuple(masks[number].shape) != tuple(tensors[number].shape[:2])):
+                return True
+        return False
 
     def states(self, call, which):
         return [self.state(call, which, number) for number in range(len(getattr(call, which)))]
@@ -137,7 +147,7 @@ def _had_mask_before(masks, call, seen):
                 return True
     return False
 
-# %% ../nbs/source/blame.ipynb #12cdfd60
+# %% ../nbs/source/blame.ipynb #87dbaae8
 @dataclasses.dataclass(frozen=True)
 class Remedy:
     "Something that may keep padding out of a layer."
@@ -187,7 +197,12 @@ def arguments_for_masks(
 
 def _by_hand(name):
     def changes(call, rights):
-        right = next((right for right in rights if right is not None), None)
+        first = call.arguments[0][0] if call.arguments[0] else None
+        if name == "mask" and isinstance(first, (list, tuple)):  # a list of tensors has a list of masks
+            return {name: [None if right is None else tf.convert_to_tensor(right) for right in rights[:len(first)]]}
+        known = [right for right in rights if right is not None]
+        # attention needs the mask of its keys, which follow the queries
+        right = known[0] if name == "mask" or rights[-1] is None else rights[-1]
         return {name: arguments_for_masks(call.layer)[name](tf.convert_to_tensor(right))}
     return changes
 
@@ -223,17 +238,16 @@ REMEDIES = [
 ]
 MASK_REMEDIES = ("attached", "mask", "attention_mask", "right mask")
 
-# %% ../nbs/source/blame.ipynb #cd9ab66d
+# %% ../nbs/source/blame.ipynb #b533bc71
 def mends(
     remedy,  # a Remedy
     call,    # a Call of a layer, of a judged run
     masks,   # Masks
-    arrangement=None,  # of the run that the call is of; None: that which was judged last
-):           # bool
+) -> bool:
     "Whether padding stays out of a layer with a remedy."
     search = masks.search
-    arrangement = arrangement or search.judge.arrangement
-    rights = [_right_in(masks, call, number, arrangement) for number in range(len(call.inputs))]
+    arrangement = search.judge.arrangement
+    rights = [masks.right(call, "inputs", number, arrangement) for number in range(len(call.inputs))]
     if not any(right is not None for right in rights):
         return False
     alone = search.reference.calls(call)
@@ -254,17 +268,6 @@ def mends(
     return bool(found) and max(each.size for each in found) <= search.subject.tolerance
 
 
-def _right_in(masks, call, number, arrangement):
-    "The mask that an input of a call should have, in another arrangement than that of the plain run."
-    tensor, alone = call.inputs[number], masks.reference.of(call, "inputs", number)
-    if alone is None or len(tensor.shape) < 2 or any(one.shape[:1] != (1,) or one.ndim != len(tensor.shape) for one in alone):
-        return None
-    lengths, steps = [one.shape[1] for one in alone], int(tensor.shape[1])
-    if len(lengths) != tensor.shape[0] or max(lengths) > steps or min(lengths) == steps:
-        return None
-    return mask_from_lengths(lengths, steps, arrangement.sides_of([steps - length for length in lengths]))
-
-
 def remedies_for(
     call,        # a Call of a judged run
     masks,       # Masks
@@ -283,7 +286,7 @@ def _state_in(masks, call, number):
     plain = masks.run.calls.get(call.path)
     return masks.state(plain if plain is not None and len(plain.inputs) == len(call.inputs) else call, "inputs", number)
 
-# %% ../nbs/source/blame.ipynb #cf03a834
+# %% ../nbs/source/blame.ipynb #c7204050
 COUNTERPARTS = {keras.layers.Conv1D: MaskedConv1D, keras.layers.GlobalMaxPooling1D: MaskedGlobalMaxPooling1D}
 
 
@@ -307,7 +310,7 @@ def counterpart_mends(
     if alone is None:
         return None
     arrangement = masks.search.judge.arrangement
-    rights = [_right_in(masks, call, 0, arrangement)]
+    rights = [masks.right(call, "inputs", 0, arrangement)]
     if rights[0] is None:
         return None
     outputs = repeat(replaced, **remedy.changes(call, rights))

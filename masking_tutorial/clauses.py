@@ -267,11 +267,13 @@ def _gradient(case, arrangement, weights, pulls, first=False):
     return [np.zeros(weight.shape) if one is None else as_numbers(tf.convert_to_tensor(one)).astype("float64")
             for one, weight in zip(tape.gradient(total, weights), weights)]
 
-# %% ../nbs/source/clauses.ipynb #c7352e4b
+# %% ../nbs/source/clauses.ipynb #04cc7ce0
 @register_clause("mask")
 def mask_of_output(case):
     "The mask that comes out has the shape of the output, and marks the same steps."
     arrangement, found = case.subject.arrangement(), False
+    for layer, name in case.batch.faulty:
+        return ClauseRow("", BROKEN, f"the mask that '{layer}' makes marks other steps of {name} than are valid", where=layer)
     outputs = case.run(arrangement)
     for number, output in enumerate(outputs):
         mask = get_mask(output)
@@ -370,7 +372,7 @@ def _apart_in_training(before, after):
         sizes.append(float(difference(a, b).max(initial=0)) / size)
     return max(zip(sizes, names))
 
-# %% ../nbs/source/clauses.ipynb #f08c2e14
+# %% ../nbs/source/clauses.ipynb #f43e45c3
 @register_clause("predict")
 def predict(case):
     "Called, and with predict."
@@ -395,8 +397,8 @@ def compiled(case):
         if row.offends and not _rounds_so_alone(case, graph, row):
             return row
         tried.append(words)
-    if all("raises" in words for words in tried):
-        raise NotTested(f"tf.function {'; '.join(tried)}")
+    if any("raises" in words for words in tried):  # what raised is not kept
+        raise NotTested(f"compiled by tf.function: {'; '.join(tried)}")
     return ClauseRow("", KEPT, f"called, and compiled ({'; '.join(tried)})", 0.0)
 
 

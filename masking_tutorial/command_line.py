@@ -76,11 +76,11 @@ def load_model(
                              "and registers it: --import MODULE") from error
         raise ValueError(f"{path} cannot be loaded in Keras' safe mode: {text[:400]}") from error
 
-# %% ../nbs/source/command_line.ipynb #8438bad7
+# %% ../nbs/source/command_line.ipynb #e7d8e850
 def _parser():
     parser = argparse.ArgumentParser(prog="mask-audit", description=(
         "Say whether padding changes the answers of a saved Keras model, and which layer lets it. Exit code 0: nothing is "
-        "broken, and all that applies was tested; 1: something is broken; 2: nothing could be tested; 3: nothing is "
+        "broken, and all that applies was tested; 1: something is broken, or a required clause was not tested; 2: nothing could be tested; 3: nothing is "
         "broken, but something that applies could not be tested."))
     parser.add_argument("model", help="a .keras file; it is loaded in safe mode")
     parser.add_argument("--batch", metavar="FILE.npz", help=(
@@ -100,7 +100,7 @@ def _parser():
 
 def main(
     arguments=None,  # list of str; None: those of the command line
-) -> int:            # 0 kept, 1 broken, 2 nothing could be tested, 3 kept as far as it could be tested
+) -> int:            # 0 kept, 1 broken or a required clause not tested, 2 nothing could be tested, 3 kept as far as it could be tested
     """The command mask-audit: audit a saved model, and print the report (see mask-audit --help).
 
     What cannot be tested gives 2 and a reason; nothing is raised but SystemExit for wrong options."""
@@ -163,6 +163,6 @@ def _told(report, options):
         print(report)
         if missing:
             print(f"required, but not tested: {', '.join(missing)}")
-    if not report.ok:
+    if not report.ok or missing:
         return 1
-    return 3 if report.not_tested or missing else 0
+    return 3 if report.not_tested else 0

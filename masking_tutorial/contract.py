@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PaddingReport', 'check_padding', 'ask_clauses', 'check_options', 'assert_padding_contract', 'check_names', 'untested']
 
-# %% ../nbs/source/contract.ipynb #4733979b
+# %% ../nbs/source/contract.ipynb #6d0ab67b
 import keras
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,7 @@ from .case import (
     BROKEN, CLAUSES, KEPT, NOT_APPLICABLE, NOT_TESTED, BadInput, ClauseRow, NotApplicable, NotTested, make_case, raised_words, refuse_nan)
 from .observe import untouched
 from .reference import prepare, raising_for_mask
-from .reports import LEAK, VALID, Report, following
+from .reports import LEAK, VALID, Report, telling
 
 # %% ../nbs/source/contract.ipynb #921f8496
 class PaddingReport(Report):
@@ -61,8 +61,9 @@ class PaddingReport(Report):
     def as_dict(self):
         return super().as_dict() | {"tolerance": self.tolerance, "not_tested": self.not_tested}
 
-# %% ../nbs/source/contract.ipynb #9c109221
-def _ask(name, case):
+# %% ../nbs/source/contract.ipynb #e17da0f8
+def _ask(name, case, tell):
+    tell(name)
     try:
         return CLAUSES[name](case)._replace(name=name)
     except NotApplicable as reason:
@@ -74,7 +75,7 @@ def _ask(name, case):
     except Exception as error:  # a model may raise anything; nothing that raised passes for kept
         return ClauseRow(name, NOT_TESTED, raised_words(error))
 
-# %% ../nbs/source/contract.ipynb #36ab41c7
+# %% ../nbs/source/contract.ipynb #7778935e
 def check_padding(
     model,              # model, layer, or function of one batch; called as outside of training
     batch=None,         # padded batch: arrays, mappings, RaggedTensor, (x, y) of a data set ...; None: made from the inputs
@@ -122,7 +123,8 @@ def ask_clauses(
     else:
         check_options(subject, options)
         case = make_case(subject, options)
-        rows = [_ask(name, case) for name in following(list(CLAUSES), progress)]
+        with telling(progress) as tell:
+            rows = [_ask(name, case, tell) for name in CLAUSES]
         if not any(row.offends for row in rows):
             refuse_nan(case)
     report = PaddingReport(rows, list(subject.notes), subject.tolerance)

@@ -6,19 +6,19 @@
 __all__ = ['VERDICTS', 'NOT_MENDED', 'OPERATION', 'TF_FUNCTION', 'NEIGHBOURS', 'LeakRow', 'LeakReport', 'Finding', 'in_code',
            'advice_on_loss', 'find_leaks', 'leaks_of']
 
-# %% ../nbs/source/leaks.ipynb #84c19cc2
-import functools, re
+# %% ../nbs/source/leaks.ipynb #6d7c4018
+import dataclasses, re
 from typing import NamedTuple
 import keras
 import numpy as np
 from .blame import (
     MASK_REMEDIES, NO_MASK, Masks, arguments_for_masks, counterpart_mends, disturbed_by_neighbours, lost_before, mends, remedies_for)
 from .compare import as_numbers, difference
-from .judge import NO_NUMBERS, observed, search
+from .judge import NO_NUMBERS, RaisedForGarbage, observed, search
 from .masks import get_mask
 from .observe import fate, fate_in_words, is_built_in, observe, untouched
 from .reference import normal_like, prepare, raises, raising_for_mask, spoiling
-from .reports import LEAK, VALID, Report, draw_calls, following
+from .reports import LEAK, VALID, Report, draw_calls, shortened, telling
 
 # %% ../nbs/source/leaks.ipynb #d160f7a6
 VERDICTS = {  # whether it offends, and what it means
@@ -56,7 +56,7 @@ class LeakRow(NamedTuple):
     def offends(self):
         return VERDICTS[self.verdict][0]
 
-# %% ../nbs/source/leaks.ipynb #b944ffe2
+# %% ../nbs/source/leaks.ipynb #cd199193
 class LeakReport(Report):
     "A LeakRow for each layer and operation that matters, in call order; true if none offends."
     columns = "layer or operation", "fate of the mask", "verdict"
@@ -69,13 +69,9 @@ class LeakReport(Report):
     def verdict(self):
         if self.first is None:
             return "KEPT: no padding reaches a valid step of the output"
-        names = [self.title(row) for row in self.rows if row.offends]
-        more = f" and {len(names) - 3} more" * (len(names) > 3)
-        return f"BROKEN: {', '.join(names[:3])}{more}; first {self.first.name}" + f" (in {self.first.inside})" * bool(self.first.inside)
-
-    @staticmethod
-    def title(row):
-        return f"{row.name} {row.verdict}"
+        more = sum(row.offends for row in self.rows) - 1
+        inside = f" (in {self.first.inside})" * bool(self.first.inside)
+        return shortened(f"BROKEN: first {self.first.name}{inside}, which {self.first.verdict}", f"; {more} more" * bool(more))
 
     def cells(self, row):
         mask = row.mask + ", though promised" * bool(row.promised and row.mask.startswith(("none", "dropped")))
@@ -136,7 +132,7 @@ class LeakReport(Report):
     def as_dict(self):
         return super().as_dict() | {"summary": self.summary}
 
-# %% ../nbs/source/leaks.ipynb #0e5bd419
+# %% ../nbs/source/leaks.ipynb #215defc4
 class Finding(NamedTuple):
     "A verdict on a call, with advice."
     verdict: str
@@ -158,8 +154,22 @@ class _Findings:
         self.calls, self.by_path = found.last.calls, {}
 
     def note(self, call, verdict, advice):
-        shown = self.where_to_look(call)
-        self.by_path.setdefault(shown.path, Finding(verdict, advice, call.place))
+        shown = self.in_plain(self.where_to_look(call))
+        self.by_path.setdefault(shown.path, Finding(verdict, advice, call.place or shown.place))
+
+    def in_plain(self, call):
+        "The call of the plain run that stands for one of a longer run; for the whole, what gave the answer."
+        calls = self.masks.run.calls
+        if not call.path:
+            answers = {id(tensor) for tensor in self.masks.run.whole.outputs}
+            return max((each for each in calls.values() if each.path and any(id(one) in answers for one in each.outputs)),
+                       key=lambda each: each.order, default=self.masks.calls[-1])
+        path = call.path
+        while path and path not in calls:  # a loop has more turns there: the last one of its kind
+            (name, number), around = path[-1], path[:-1]
+            turns = self.masks.run.counts.get((around, name), 0)
+            path = (*around, (name, turns - 1)) if number >= turns > 0 else around
+        return calls[path] if path else self.in_plain(self.masks.run.whole)
 
     def where_to_look(self, call):
         "The layer whose only content is operations, for one of them: that is where a user will look."
@@ -175,6 +185,10 @@ class _Findings:
             call, self.calls) else call.name
 
     def collect(self):
+        for layer, name in self.search.subject.batch.faulty:
+            maker = next((call for call in self.masks.calls if call.name == layer and call.has_mask_out), None)
+            if maker is not None:
+                self.note(maker, "spoils the mask", _advice_on_maker(maker, name))
         for call in self.search.offenders:
             self.offender(call)
         return self
@@ -243,7 +257,7 @@ class _Findings:
 def in_code(argument):
     return {"mask": "mask=", "attention_mask": "attention_mask=mask[:, None]", None: "mask="}[argument]
 
-# %% ../nbs/source/leaks.ipynb #6240e58e
+# %% ../nbs/source/leaks.ipynb #e4208f9f
 def advice_on_loss(
     loss,      # a Loss
     needs,     # the Call that needs the mask
@@ -256,9 +270,7 @@ def advice_on_loss(
     by_hand = f"pass {in_code(argument)} by hand to '{needs.name}'" if argument else ""
     kept = "attached" in names or "right mask" in names
     if how == "made wrong":
-        value = getattr(cause.layer, "mask_value", None)
-        held = f": what stands there is not its mask_value {value}" if value is not None else ""
-        return f"the mask that it makes marks other steps than are valid{held}"
+        return _advice_on_maker(cause, "its input")
     if how == "stripped":
         return _either("takes the mask off the tensor that it is given: get the mask before", by_hand, " and ")
     if how == "made anew":
@@ -283,6 +295,12 @@ def advice_on_loss(
     return _either("drops the mask", by_hand, ": ")
 
 
+def _advice_on_maker(maker, name):
+    value = getattr(maker.layer, "mask_value", None)
+    held = f": what stands at padding is not its mask_value {value}" if value is not None else ""
+    return f"the mask that it makes marks other steps of {name} than are valid{held}"
+
+
 def _either(first, second, joint):
     return first + joint + second if first and second else first or second
 
@@ -293,13 +311,17 @@ def _is_keras(call):
 
 def _of_own_layer(masks, parent):
     "What a layer of one's own must do so that its output has the mask."
-    plain = masks.run.calls.get(parent.path, parent)
-    if "right" in masks.states(plain, "inputs") and not parent.layer.supports_masking:
+    plain, layer = masks.run.calls.get(parent.path, parent), parent.layer
+    if "right" in masks.states(plain, "inputs") and not layer.supports_masking:
         return f"drops the mask: set supports_masking = True in '{parent.name}' if steps keep their places, else write compute_mask"
+    supports = "" if layer.supports_masking else "set supports_masking = True in it, and "
+    if getattr(layer.compute_mask, "__func__", None) is not keras.Layer.compute_mask:
+        return f"the mask is lost inside '{parent.name}': " + (
+            "set supports_masking = True in it, or its compute_mask is not asked" if supports else "mend its compute_mask")
     inner = next((call for call in masks.run.calls.values() if call.path[:-1] == parent.path and call.layer is not None
                   and not call.has_mask_in and call.has_mask_out), None)
     how = f", which returns that of '{inner.name}': its compute_mask(inputs)" if inner else ""
-    return f"the mask is lost inside '{parent.name}': write compute_mask in it{how}"
+    return f"the mask is lost inside '{parent.name}': {supports}write compute_mask in it{how}"
 
 
 def _around(call, calls):
@@ -433,7 +455,7 @@ def _promised(call, calls):
     except (AttributeError, ValueError, TypeError):  # a layer that is called several times has several outputs
         return None
 
-# %% ../nbs/source/leaks.ipynb #f145a77a
+# %% ../nbs/source/leaks.ipynb #f9d47b17
 def find_leaks(
     model,           # model, layer, or function of one batch; called as outside of training
     batch=None,      # padded batch, as for check_padding; None: made from the model's inputs
@@ -465,11 +487,17 @@ def leaks_of(
     "Search a subject that has been prepared."
     if subject.run.error is not None:
         return _report_of_error(subject)
-    tell = progress if callable(progress) else lambda step: None
-    findings = _Findings(search(subject, note, tell)).collect()
-    if counted:
-        _of_loss(findings)
-    _of_empty_sequences(findings)
+    with telling(progress) as tell:
+        try:
+            found = search(subject, note, tell)
+        except RaisedForGarbage as raised:
+            return _report_of_error(dataclasses.replace(subject, run=raised.run), "raises for other values at padded steps: "
+                                    "look at valid steps only")
+        tell("causes")
+        findings = _Findings(found).collect()
+        if counted:
+            _of_loss(findings)
+        _of_empty_sequences(findings)
     return LeakReport(_rows(findings), _notes(findings), _summary(findings.search))
 
 
@@ -488,23 +516,29 @@ def _notes(findings):
 
 def _of_loss(findings):
     "Note where the mask of an output got lost, if the loss needs it."
-    from dataclasses import replace
     masks = findings.masks
     whole = masks.run.whole
-    loss = replace(whole, path=(("the loss", 0),), order=len(masks.calls) + 1, inputs=whole.outputs, masks_in=whole.masks_out)
+    if "stale" in masks.states(whole, "outputs"):
+        call = next(call for call in masks.calls if "stale" in masks.states(call, "outputs") and call.path
+                    and "stale" not in masks.states(call, "inputs") and not isinstance(call.layer, keras.Model))
+        findings.note(call, "spoils the mask", "the loss gets a mask that belongs to another shape: end the mask where the "
+                                               "time axis ends: return None from compute_mask")
+        return
+    loss = dataclasses.replace(whole, path=(("the loss", 0),), order=len(masks.calls) + 1, inputs=whole.outputs,
+                               masks_in=whole.masks_out)
     found = lost_before(masks, loss)
     if found is not None:
-        findings.note(found.call, "loses the mask", "the loss gets no mask, since it is lost here: pass sample_weight=mask to "
-                                                    "fit and evaluate, or keep the mask alive until the output")
+        findings.note(found.call, "loses the mask", "the loss gets no mask, since it is lost here: keep the mask alive until "
+                                                    "the output, or pass sample_weight=mask with a loss of "
+                                                    "reduction='mean_with_sample_weight'")
 
 
-def _report_of_error(subject):
+def _report_of_error(subject, advice="raises with padding, and not without it"):
     "The report on a model that raises on the padded batch."
     run = subject.run
     call = raising_for_mask(run) or max((each for each in run.calls.values() if each.error is not None), key=lambda each: len(each.path))
     text = " ".join(re.sub("\x1b\\[[0-9;]*m", "", str(run.error)).split())[:160]
     by_mask = raising_for_mask(run) is not None
-    advice = "raises with padding, and not without it"
     if by_mask:
         queries = any(call.named.values()) and not raises(call, named=lambda mask: mask[:, None] if len(mask.shape) == 2 else mask)
         advice = ("the mask (batch, time) that it is given by hand is read as (queries, keys): pass mask[:, None]" if queries

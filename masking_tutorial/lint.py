@@ -150,10 +150,10 @@ def _shapes(leaf):
         yield leaf.row("shape", f"there are as many features as steps ({steps})",
                        "a mask of steps passes for one of features, without an error: test with another number of steps")
 
-# %% ../nbs/source/lint.ipynb #6499d8d5
+# %% ../nbs/source/lint.ipynb #29939372
 def lint_batch(
-    batch,          # padded batch, as for check_padding: ids (batch, time) or vectors (batch, time, size)
-    *,
+    batch,          # padded batch, as for check_padding: ids (batch, time) or vectors (batch, time, size); a tuple is
+    *,              # (x, y) or (x, y, sample_weight)
     lengths=None,   # (batch,) int, valid steps; or a dict from the name of an input to its lengths; None: from a mask in
                     # the batch, or from where mask_value stands
     side=None,      # "pre" or "post"; None: the side where more padding stands
@@ -166,7 +166,11 @@ def lint_batch(
     for names or lengths that do not fit."""
     if side not in (None, "pre", "post"):
         raise ValueError(f"side={side!r}: choose 'pre' (padding before the data) or 'post' (after it)")
-    batch, _, _, ragged = unpack(None, batch)
+    targets = None
+    if isinstance(batch, tuple) and 2 <= len(batch) <= 3:  # (x, y) or (x, y, sample_weight), as a data set gives it
+        batch, targets = batch[:2]
+    batch, own_targets, _, ragged = unpack(None, batch)
+    targets = own_targets if targets is None else targets
     lengths = ragged if lengths is None else lengths
     nested = isinstance(batch, (dict, list, tuple))
     paths = keras.tree.flatten_with_path(batch) if nested else [(("the batch",), batch)]
@@ -181,7 +185,19 @@ def lint_batch(
         known = _Leaf(name, leaf, masks, own, side, mask_value, len(data) == 1)
         for look in (_padding, _mask_value, _numbers, _shapes):
             rows += look(known)
-    return LintReport(rows)
+    return LintReport(rows + _of_targets(targets))
+
+
+def _of_targets(targets):
+    "Targets are looked at for what is no number: a loss that counts padding would be NaN."
+    rows = []
+    for number, leaf in enumerate([] if targets is None else keras.tree.flatten(targets)):
+        leaf = as_array(leaf, "targets")
+        wrong = ~np.isfinite(as_numbers(leaf).astype("float64")) if is_float(leaf.dtype) else np.zeros(1, bool)
+        if wrong.any():
+            rows.append(LintRow("targets", "not finite", f"target {number} holds NaN or infinity, first at {tuple(map(int, np.argwhere(wrong)[0]))}",
+                                "mend the data, or write a legal target at padded steps"))
+    return rows
 
 
 def _check_names(leaves, lengths, static):

@@ -146,7 +146,7 @@ def _after_an_error(subject):
             raise subject.run.error
     return subject
 
-# %% ../nbs/source/reference.ipynb #0ff60f23
+# %% ../nbs/source/reference.ipynb #90b94c14
 class _OneBatchSize(Exception):
     "The model does not take the chosen sequences, but perhaps it takes all."
 
@@ -177,7 +177,8 @@ def _with_reference(subject, run):
         sizes = " and ".join(str(int(axis.lengths[row])) for axis in subject.batch.axes)
         raise ValueError(f"the model raises {type(error).__name__} for sequence {row} alone, with its {sizes} steps: "
                          "leave such sequences out") from error
-    return dataclasses.replace(subject, call=subject.model, fixed=(
+    # the model itself, and not its graph
+    return dataclasses.replace(subject, call=subject.model, together=run(subject.model, subject.arrangement().inputs()), fixed=(
         "the model takes one number of steps only, so no sequence can stand without padding"))
 
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['VALID', 'PADDING', 'LEAK', 'NO_MATPLOTLIB', 'TABLE_WIDTH', 'Svg', 'new_figure', 'as_svg', 'text_table', 'html_table',
-           'Report', 'wrapped', 'draw_calls', 'following']
+           'Report', 'shortened', 'wrapped', 'draw_calls', 'telling']
 
-# %% ../nbs/source/reports.ipynb #b530d415
-import html, io, json, math, sys, textwrap
+# %% ../nbs/source/reports.ipynb #0d313cb6
+import contextlib, html, io, json, math, sys, textwrap
 from pathlib import Path
 
 # %% ../nbs/source/reports.ipynb #28028192
@@ -202,8 +202,17 @@ def _json_value(value):
         return _json_value(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
-# %% ../nbs/source/reports.ipynb #9ddd9206
+# %% ../nbs/source/reports.ipynb #653b4ec8
 TABLE_WIDTH = 100  # columns of a terminal
+
+
+def shortened(
+    text,      # a str
+    end="",    # what must follow in any case
+):             # both, in at most TABLE_WIDTH characters
+    "Cut a line that is too long."
+    room = TABLE_WIDTH - len(end)
+    return (text if len(text) <= room else text[:room - 3] + "...") + end
 
 
 def wrapped(
@@ -237,34 +246,26 @@ def draw_calls(
         axis.text(8.5, place, words, va="center", fontsize=9, color=LEAK if trouble else "#444444")
     return as_svg(figure, text)
 
-# %% ../nbs/source/reports.ipynb #134bfe91
-def following(
-    steps,          # list of str
-    progress=None,  # function that is called with each of them; None: a bar in notebooks, where tqdm is installed; False: silence
-):
-    "Walk through steps, and say what is being done."
-    if callable(progress):
-        for step in steps:
-            progress(step)
-            yield step
-        return
-    bar = None if progress is False else _bar(len(steps))
-    for step in steps:
+# %% ../nbs/source/reports.ipynb #823fd473
+@contextlib.contextmanager
+def telling(
+    progress=None,  # function that is called with what is being done; None: a bar in notebooks, where tqdm is installed;
+):                  # False: silence. Yields a function of a str
+    "Say what is being done, for as long as it takes."
+    bar = _bar() if progress is None else None
+    try:
+        yield progress if callable(progress) else bar.set_description if bar is not None else lambda step: None
+    finally:
         if bar is not None:
-            bar.set_description(step)
-        yield step
-        if bar is not None:
-            bar.update()
-    if bar is not None:
-        bar.close()
+            bar.close()
 
 
-def _bar(count):
-    "A bar of tqdm in a notebook, or None."
+def _bar():
+    "A line of tqdm in a notebook, or None."
     if "ipykernel" not in sys.modules:
         return None
     try:
         from tqdm.auto import tqdm
     except ImportError:
         return None
-    return tqdm(total=count, leave=False)
+    return tqdm(bar_format="{desc} ({elapsed})", leave=False)

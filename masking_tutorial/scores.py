@@ -16,7 +16,7 @@ from .case import (
 from .compare import as_numbers
 from .masks import attach_mask, get_mask, mask_from_lengths
 
-# %% ../nbs/source/scores.ipynb #ca999b2a
+# %% ../nbs/source/scores.ipynb #507b2169
 class Scores:
     "Losses and metrics of a compiled model, for other amounts of padding."
     def __init__(self,
@@ -24,6 +24,7 @@ class Scores:
     ):
         self.case, self.model = case, case.subject.model
         self.outputs = case.together
+        self._check_names()
         self.targets = self._leaves("targets")
         self.weights = self._leaves("sample_weight")
         self.axes = [self._axis(number, leaf) for number, leaf in enumerate(self.targets)]
@@ -37,6 +38,14 @@ class Scores:
         if all(np.ndim(leaf) == 0 for leaf in flat):  # numbers in a list are one array
             flat = [given]
         return [as_array(leaf, name) for leaf in flat]
+
+    def _check_names(self):
+        "Targets by name must name the outputs."
+        names = list(getattr(self.model, "output_names", ()))
+        for kind in ("targets", "sample_weight"):
+            given = self.case.options[kind]
+            if isinstance(given, dict) and names and set(given) - set(names):
+                raise BadInput(f"{kind} name {', '.join(sorted(set(given) - set(names)))}, but the outputs are {', '.join(names)}")
 
     def _axis(self, number, leaf):
         "The time axis of a target: that of its output; or of the batch, where the output has as many steps for any input."
@@ -139,7 +148,7 @@ def scores_of(
         case.scores = Scores(case)
     return case.scores
 
-# %% ../nbs/source/scores.ipynb #a68691fb
+# %% ../nbs/source/scores.ipynb #5136082a
 def _not_finite(scores, name, value):
     "A broken clause for a loss that is NaN or infinite; NotTested where the data at valid steps are to blame."
     what = "NaN" if np.isnan(value) else "infinite"
@@ -166,7 +175,9 @@ def _not_finite(scores, name, value):
     raise NotTested(f"{name} is {what}, with finite targets and predictions")
 
 
-ADVICE = "keep the mask alive until the output, or pass sample_weight=mask to fit and evaluate"
+# with any other reduction Keras divides a weighted loss by the number of all steps
+ADVICE = ("keep the mask alive until the output, or pass sample_weight=mask with a loss of "
+          "reduction='mean_with_sample_weight'")
 
 
 def _measured(scores, more=0, drawn=False):
@@ -183,7 +194,9 @@ def _measured(scores, more=0, drawn=False):
         try:
             model.compute_loss(x=x, y=y, y_pred=plain, sample_weight=weights, training=False)
         except Exception as deeper:
-            raise BadInput(f"targets or weights fit no output: the loss {raised_words(deeper)}") from error
+            raise BadInput(f"targets or weights fit no output: the loss {raised_words(deeper)} (there are targets of the shapes "
+                           f"{[leaf.shape for leaf in scores.targets]} for outputs of the shapes "
+                           f"{[tuple(output.shape) for output in scores.outputs]}; lengths go by keyword: lengths=)") from error
         try:
             model.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weights, training=False)
         except Exception as with_mask:

@@ -95,14 +95,12 @@ class TokensAndPositions(layers.Layer):
 
     def call(self, ids):
         places = self.positions(ops.arange(ops.shape(ids)[1]))
-        if self.kind == "product":
-            return self.tokens(ids) * places
         return self.norm(self.tokens(ids) + places) if self.kind == "norm" else self.tokens(ids) + places
 
 
 def positions(supports, kind="sum"):
     "Before and after the advice is followed."
-    return lambda hand: chain(TokensAndPositions(supports or hand, hand, kind), layers.GRU(3))
+    return lambda hand: chain(TokensAndPositions(supports or hand, hand, kind), layers.GlobalAveragePooling1D(name="mean"))
 
 
 def attended(hand, layer=lambda: layers.MultiHeadAttention(2, 2, name="attend"), change=lambda x: x * 2):
@@ -132,13 +130,11 @@ STATE = RANDOM.normal(size=(3, 6)).astype("float32")
 # the model before and after the advice is followed, the batch, its lengths, what leaks, words that help, words that do not
 ADVICE = {
     "F17": (told_functional, [IDS, STATE], [LENGTHS, None], "rnn", ["mask="], ["replace it"]),
-    "F17, LSTM": (partial(Told, layers.LSTM), IDS, LENGTHS, "rnn", ["mask="], ["replace it"]),
     "F17, GRU": (partial(Told, layers.GRU), IDS, LENGTHS, "rnn", ["mask="], ["replace it"]),
     "F17, SimpleRNN": (partial(Told, layers.SimpleRNN), IDS, LENGTHS, "rnn", ["mask="], ["replace it"]),
-    "F19": (positions(True), IDS, LENGTHS, "gru", ["compute_mask"], ["supports_masking"]),
-    "F19, a norm at the end": (positions(True, "norm"), IDS, LENGTHS, "gru", ["compute_mask"], ["supports_masking"]),
-    "F19, a product": (positions(True, "product"), IDS, LENGTHS, "gru", ["compute_mask"], ["supports_masking"]),
-    "F19, no mask is supported": (positions(False), IDS, LENGTHS, "gru", ["compute_mask", "supports_masking"], []),
+    "F19": (positions(True), IDS, LENGTHS, "mean", ["compute_mask"], ["supports_masking"]),
+    "F19, a norm at the end": (positions(True, "norm"), IDS, LENGTHS, "mean", ["compute_mask"], ["supports_masking"]),
+    "F19, no mask is supported": (positions(False), IDS, LENGTHS, "mean", ["compute_mask", "supports_masking"], []),
     "F20": (attended, IDS, LENGTHS, "attend", ["attention_mask="], [" mask="]),
     "F20, grouped": (partial(attended, layer=lambda: layers.GroupQueryAttention(2, 2, 1, name="attend")), IDS, LENGTHS, "attend", ["attention_mask="], [" mask="]),
     "F20, another operation": (partial(attended, change=ops.relu), IDS, LENGTHS, "attend", ["attention_mask="], [" mask="]),
@@ -160,14 +156,13 @@ def test_the_advice_by_the_letter_mends_the_model(name):
     assert mended.ok, f"\n{mended}"
 
 
-@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU])
-def test_a_mask_that_never_reaches_call_was_not_used(kind):
-    fates = {hand: next(row.mask for row in find_leaks(Told(kind, hand), IDS).rows if row.name == "rnn") for hand in (False, True)}
+def test_a_mask_that_never_reaches_call_was_not_used():
+    fates = {hand: next(row.mask for row in find_leaks(Told(layers.GRU, hand), IDS).rows if row.name == "rnn") for hand in (False, True)}
     assert fates[True].startswith("used") and not fates[False].startswith("used"), fates
 
 
 def test_a_mask_that_is_computed_and_not_supported_needs_supports_masking():
-    model = chain(TokensAndPositions(False, True), layers.GRU(3))
+    model = chain(TokensAndPositions(False, True), layers.GlobalAveragePooling1D())
     assert leak(model, IDS, LENGTHS) > LEAKS
     leaks = find_leaks(model, IDS)
     assert not leaks.ok and "supports_masking" in " ".join(row.advice for row in offenders(leaks)), f"\n{leaks}"
@@ -183,7 +178,7 @@ def made_by(maker, *more):
 MINUS_ONE = {"mask_value": -1.0}
 MAKERS = {  # the model, the batch, what the instruments are told, and what lint is told
     "F18": (made_by(lambda: layers.Masking(-1.0, name="maker"), layers.LSTM(3)), VECTORS, {}, MINUS_ONE),
-    "F18, with lengths": (made_by(lambda: layers.Masking(-1.0, name="maker"), layers.LSTM(3)), VECTORS, TOLD, MINUS_ONE),
+    "F18, with lengths": (made_by(lambda: layers.Masking(-1.0, name="maker")), VECTORS, TOLD, MINUS_ONE),
     "F18, pooled": (made_by(lambda: layers.Masking(-1.0, name="maker")), VECTORS, {}, MINUS_ONE),
     "F18, the other way round": (made_by(lambda: layers.Masking(name="maker")), MINUS_ONES, TOLD, {}),
     "F18, in front": (made_by(lambda: layers.Masking(-1.0, name="maker")), PRE_VECTORS, TOLD | SIDE, MINUS_ONE),
@@ -207,7 +202,7 @@ def test_a_maker_of_masks_that_marks_other_steps_is_the_first_offender(name):
     lint = lint_batch(batch, **{key: value for key, value in options.items() if key == "lengths"}, **mask_value)
     assert not lint.ok, f"\n{lint}"
     if name != "F18, a valid step is masked":
-        assert any("mask value" in f"{row.kind} {row.problem}" for row in lint.rows), f"\n{lint}"
+        assert any(re.search("mask.value", f"{row.kind} {row.problem}") for row in lint.rows), f"\n{lint}"
 
 
 class WithLooks(layers.Layer):
@@ -263,9 +258,9 @@ def loop_in_a_function():
 # words of what has no effect, and of the line that has one
 LOOKED = ["self.look", "seen.append"]
 DEAD = {
-    "F21": (lambda: stack(WithLooks(ops.zeros_like), layers.GRU(3)), ["ZerosLike", *LOOKED], "self.dense(inputs) * 2"),
-    "F21, the largest": (lambda: stack(WithLooks(lambda x: ops.max(x, axis=1)), layers.GRU(3)), ["Max", *LOOKED], "self.dense(inputs) * 2"),
-    "F21, a slice": (lambda: stack(WithLooks(lambda x: x[:, 0]), layers.GRU(3)), ["StridedSlice", *LOOKED], "self.dense(inputs) * 2"),
+    "F21": (lambda: stack(WithLooks(ops.zeros_like), layers.GlobalAveragePooling1D()), ["ZerosLike", *LOOKED], "self.dense(inputs) * 2"),
+    "F21, the largest": (lambda: stack(WithLooks(lambda x: ops.max(x, axis=1)), layers.GlobalAveragePooling1D()), ["Max", *LOOKED], "self.dense(inputs) * 2"),
+    "F21, a slice": (lambda: stack(WithLooks(lambda x: x[:, 0]), layers.GlobalAveragePooling1D()), ["StridedSlice", *LOOKED], "self.dense(inputs) * 2"),
     "F22": (lambda: stack(Loop(lambda state: ops.argmax(state, axis=-1))), ["ArgMax", *LOOKED], "ops.tanh("),
     "F22, no mask": (lambda: stack(Loop(lambda state: ops.argmax(state, axis=-1)), mask=False), ["ArgMax", *LOOKED], "ops.tanh("),
     "F22, a mean": (lambda: stack(Loop(lambda state: ops.mean(state, axis=-1))), ["Mean", *LOOKED], "ops.tanh("),
@@ -427,7 +422,7 @@ def convolutions(count):
     return functional(build)
 
 
-@pytest.mark.parametrize("make, count, kind", [(encoder, 12, "MultiHeadAttention"), (encoder, 3, "MultiHeadAttention"), (convolutions, 6, "Conv1D")], ids=["F27", "F27, three", "F27, convolutions"])
+@pytest.mark.parametrize("make, count, kind", [(encoder, 12, "MultiHeadAttention"), (convolutions, 5, "Conv1D")], ids=["F27", "F27, convolutions"])
 def test_equal_findings_are_grouped_with_a_way_to_each(make, count, kind):
     leaks = find_leaks(make(count), IDS)
     found = [row for row in leaks.rows if row.verdict == "leaks"]
