@@ -449,8 +449,8 @@ def inverse(mask):
     return ops.logical_not(mask)
 
 
-def doubled(x):
-    return x * 2.0
+def halved(x):
+    return x / 2.0  # and not x * 0.5, which Keras takes for a sparse tensor in a graph
 
 
 def squashed(x):
@@ -503,7 +503,7 @@ def centred_over_time(x):
 
 
 def softmax_over_time(x):
-    return 4.0 * x * ops.softmax(x, axis=1)
+    return x * ops.softmax(x, axis=1)
 
 
 def centred_over_batch(x):

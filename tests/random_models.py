@@ -139,7 +139,7 @@ class Plan:
     def pick(self, *options):
         return options[self.random.integers(len(options))]
 
-    def add(self, kind, *values, to=None, time=True, call=own.applied, planted=None, dtype="float32", **options):
+    def add(self, kind, /, *values, to=None, time=True, call=own.applied, planted=None, dtype="float32", **options):
         """Write a step down, and return what it gives.
 
         `kind` is the class of a layer, or the function that an operation is; `to` are the features of what it gives,
@@ -674,10 +674,11 @@ def last_name(plan):
 # Drawing: what keeps the promise.
 
 
-def with_mask(plan, kind, x, **options):
+def with_mask(plan, layer, x, /, **options):
     "A layer that needs the mask: it gets it with the tensor, or by hand."
-    by_hand = dict(call=own.masked_by_hand) if x.mask == "by hand" else {}
-    return plan.add(kind, x, *([x.told] if by_hand else []), **by_hand, **options)
+    if x.mask == "by hand":
+        return plan.add(layer, x, x.told, call=own.masked_by_hand, **options)
+    return plan.add(layer, x, **options)
 
 
 def dense(plan, x):
@@ -730,7 +731,7 @@ def convolution(plan, x):
 
 def operation(plan, x):
     if plan.chance(0.5):
-        return plan.add(plan.pick(own.doubled, own.squashed, own.shifted_values), x)
+        return plan.add(plan.pick(own.halved, own.squashed, own.shifted_values), x)
     y = plan.add(L.Dense, x, units=x.size)
     return plan.add(own.summed_up, x, y) if plan.chance(0.6) else plan.add(own.side_by_side, x, y, to=2 * x.size)
 
@@ -786,7 +787,7 @@ def drawn_from(plan, options, x):
 
 def dropped_by_operation(plan, x, kind):
     if plan.chance(0.5):
-        return plan.add(plan.pick(own.doubled, own.squashed, own.shifted_values), x, planted=kind)
+        return plan.add(plan.pick(own.halved, own.squashed, own.shifted_values), x, planted=kind)
     y = plan.add(L.Dense, x, units=x.size)
     if plan.chance(0.6):
         return plan.add(own.summed_up, x, y, planted=kind)
@@ -835,23 +836,22 @@ def birch(plan, x, kind=with_mask):
     return kind(plan, own.Birch, x, to=6, filters=6)
 
 
-def not_passed_by_hand(plan, x, kind):
-    def without(plan, layer, x, **options):
-        return plan.add(layer, x, planted=kind, **options)
+def forgotten(plan, layer, x, /, **options):
+    "As with_mask, but the layer gets no mask."
+    return plan.add(layer, x, planted="mask not passed by hand", **options)
 
+
+def not_passed_by_hand(plan, x, kind):
     if plan.chance(0.3):
-        return plan.add(L.MultiHeadAttention, x, call=own.attending, planted=kind, num_heads=2, key_dim=3)
-    return plan.pick(recurrent, cedar, birch)(plan, x, kind=without)
+        return forgotten(plan, L.MultiHeadAttention, x, call=own.attending, num_heads=2, key_dim=3)
+    return plan.pick(recurrent, cedar, birch)(plan, x, kind=forgotten)
 
 
 def pooled_without(plan, x, kind):
-    def without(plan, layer, x, **options):
-        return plan.add(layer, x, planted=kind, **options)
-
     if plan.chance(0.3):
-        return recurrent(plan, x, sequences=False, kind=without)
+        return recurrent(plan, x, sequences=False, kind=forgotten)
     layer = plan.pick(L.GlobalAveragePooling1D, own.Ash, own.Aspen, own.Beech, own.Holly)
-    return plan.add(layer, x, time=False, planted=kind)
+    return forgotten(plan, layer, x, time=False)
 
 
 def from_a_state(plan, x, kind, sequences=True):
@@ -867,7 +867,7 @@ def over_time(plan, x, kind):
     if plan.chance(0.35):
         return plan.add(plan.pick(own.centred_over_time, own.softmax_over_time), x, planted=kind)
     layer, options = plan.pick((own.Oak, {}), (own.Pine, {}), (L.GroupNormalization, dict(groups=1)),
-                               (L.GroupNormalization, dict(groups=2)))
+                               (L.GroupNormalization, dict(groups=-1)))
     return plan.add(layer, x, planted=kind, **options)
 
 
@@ -896,7 +896,7 @@ def steps_counted(plan, x, kind):
 
 
 def in_training_only(plan, x, kind):
-    x = plan.add(plan.pick(own.doubled, own.squashed), x, planted=kind)
+    x = plan.add(plan.pick(own.halved, own.squashed), x, planted=kind)
     plan.per_step = True
     return plan.add(L.BatchNormalization, x)
 
@@ -1110,7 +1110,7 @@ def drawn_plan(random, fault):
 def drawn_form(plan):
     sources = list(plan.sources.values())
     taken = [sources[0].name, *(step.gives for step in plan.steps)]
-    chain = [value.name for value in plan.outputs] == taken[-1:] and all(
+    chain = len(sources) == 1 and [value.name for value in plan.outputs] == taken[-1:] and all(
         step.made and step.call is own.applied and step.takes == (name,) for step, name in zip(plan.steps, taken))
     style = "functional" if plan.graph else plan.pick("subclassed", "subclassed", "function")
     style = "sequential" if plan.graph and chain and plan.chance(0.6) else style
@@ -1209,7 +1209,7 @@ def attempted(seed, random, fault, log):
         log("not planted", plan)
         return None
     form = drawn_form(plan)
-    keras.backend.clear_session()  # so that names that Keras makes do not depend on what was built before
+    keras.backend.clear_session(free_memory=False)  # so that names that Keras makes do not depend on what was built before
     keras.utils.set_random_seed(seed)
     built = build(plan, form)
     trained = plan.chance(0.6)

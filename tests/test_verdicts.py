@@ -82,7 +82,7 @@ def masked(write, of_ids=True):
 
 MEASURED = {
     "a mean with the mask": (lambda plan, x: plan.add(L.GlobalAveragePooling1D, x, time=False), set()),
-    "each step by itself": (lambda plan, x: plan.add(own.doubled, plan.add(L.Dense, x, to=4, units=4)), set()),
+    "each step by itself": (lambda plan, x: plan.add(own.halved, plan.add(L.Dense, x, to=4, units=4)), set()),
     "a convolution of zeros": (lambda plan, x: plan.add(own.Birch, x, to=4, filters=4), set()),
     "a normalization with the mask": (lambda plan, x: plan.add(L.BatchNormalization, x), set()),
     "a mean of all steps": (lambda plan, x: plan.add(own.Box, x, time=False), {"amount", "content"}),
@@ -91,7 +91,7 @@ MEASURED = {
     "a mean over the batch": (lambda plan, x: plan.add(
         own.Plum, plan.add(L.GlobalAveragePooling1D, x, time=False)), {"neighbours"}),
     "a normalization without the mask": (lambda plan, x: plan.add(
-        L.BatchNormalization, plan.add(own.doubled, x)), {"training"}),
+        L.BatchNormalization, plan.add(own.halved, x)), {"training"}),
     "a mask one step late": (lambda plan, x: plan.add(own.Lime, x), {"mask"}),
 }
 
