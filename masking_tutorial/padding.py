@@ -160,7 +160,7 @@ def _misfit(what, value, dtype):
         fitting = "word" if kinds[1] in "US" else "number"
         hint = f"None is no {fitting}: remove it, or put a {fitting} in its place"
     elif dtype.kind in "US":
-        hint = "pass a str as value" if what == "value" else "pass dtype=object, which holds any text"
+        hint = "pass dtype=object, which holds any text" if "step" in what else "pass a str as value"
     elif value.dtype.kind in "US":
         hint = "for text, pass dtype=object and a str as value"
     else:
@@ -268,12 +268,12 @@ def _check_lengths(lengths):
     return lengths.astype(int)
 
 
-def _check_value(value, dtype):
+def _check_value(value, dtype, name="value"):
     "Return the padding value as an array of `dtype`; raise ValueError where it does not fit."
     value = _from_arrow(value)
     fill = _cast(np.asarray(value, dtype=object if dtype.kind == "O" else None), dtype)
     if fill is None or dtype.kind in "US" and not isinstance(value, (str, bytes)):
-        raise _misfit("value", value, dtype)
+        raise _misfit(name, value, dtype)
     return fill
 
 
