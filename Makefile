@@ -64,7 +64,7 @@ constraints: check-python ## Renew constraints.txt with the newest versions that
 		mv "$$temporary/constraints.txt" constraints.txt
 
 clean: ## Remove the virtual environment and whatever else was made here
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 
 $(INSTALLED): constraints.txt settings.ini setup.py pyproject.toml tools/ipython_kernel_config.py

@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import warnings
+from functools import partial
 
 import keras
 import numpy as np
@@ -26,8 +27,8 @@ def of_built_in_layers(depth, broken):
 
 def of_blocks(depth, broken):
     """Transformer blocks with layers inside; where broken, the average behind them gets no mask."""
-    end = [keras.layers.Lambda(lambda x: keras.ops.mean(x, axis=1))] if broken else [keras.layers.GlobalAveragePooling1D()]
-    return [*(TransformerBlock(2, 16, 64) for _ in range(depth - 1)), *end]
+    end = keras.layers.Lambda(lambda x: keras.ops.mean(x, axis=1)) if broken else keras.layers.GlobalAveragePooling1D()
+    return [*(TransformerBlock(2, 16, 64) for _ in range(depth - 1)), end]
 
 
 def model_of(make, depth, broken):
@@ -48,7 +49,7 @@ def main():
                 model = model_of(make, depth, broken)
                 found = find_leaks(model, BATCH)
                 assert bool(found) != broken, found
-                seconds = side_by_side({"forward": lambda: model(BATCH), "search": lambda: find_leaks(model, BATCH)},
+                seconds = side_by_side({"forward": partial(model, BATCH), "search": partial(find_leaks, model, BATCH)},
                                        options.rounds, enough=60.0)
                 multiples[words, broken, depth] = seconds["search"] / seconds["forward"]
                 rows.append([words, "broken" if broken else "sound", depth, 1000 * seconds["forward"],

@@ -211,7 +211,8 @@ def accuracies(kind, learned, held_out, longest, epochs, seeds):
                     step(batch)
             right = sum(int(np.sum((model(x).numpy()[:, 0] > 0) == y)) for x, y in batches)
             found.setdefault(name, []).append(right / len(held_targets))
-            print(f"{kind.__name__}, seed {seed}, {name}: {found[name][-1]:.3f} of the held-out answers are right", flush=True)
+            print(f"{kind.__name__}, seed {seed}, {name}: {found[name][-1]:.3f} of the held-out answers are right",
+                  flush=True)
     return found
 
 
@@ -228,14 +229,15 @@ def main():
     for kind in (AttentionModel, GruModel):
         found = throughput(kind, *learned, longest, options.rounds, options.tokens)
         scores = accuracies(kind, learned, held_out, longest, options.epochs, options.seeds)
-        slowest, bucketed, ideal = (found[name][0] for name in ("longest of all", "tf.data buckets", "ideal: equal lengths"))
+        slowest, bucketed, ideal = (found[name][0] for name in
+                                    ("longest of all", "tf.data buckets", "ideal: equal lengths"))
         rows = []
         for name, (speed, padding) in found.items():
             accuracy = scores.get(name)
             rows.append([name, f"{speed:,.0f}", speed / slowest, speed / bucketed, speed / ideal, f"{padding:.1%}",
                          accuracy and f"{mean(accuracy):.3f} ± {stdev(accuracy) if len(accuracy) > 1 else 0:.3f}"])
-        table(f"{kind.__name__}: medians of {options.rounds} rounds of {options.tokens:,} real tokens; held-out accuracy "
-              f"after {options.epochs} epochs, mean and deviation of {options.seeds} seeds",
+        table(f"{kind.__name__}: medians of {options.rounds} rounds of {options.tokens:,} real tokens; held-out "
+              f"accuracy after {options.epochs} epochs, mean and deviation of {options.seeds} seeds",
               ["batches", "tokens/s", "/ longest", "/ buckets", "/ ideal", "padding", "accuracy"], rows)
         speeds[kind.__name__] = {name: speed / slowest for name, (speed, _) in found.items()}
         best = max(OURS, key=lambda name: found[name][0])
@@ -247,7 +249,8 @@ def main():
             "1.3 times bucket_by_sequence_length": speed >= 1.3 * bucketed,
             "less than 3% of the cells are padding": padding < 0.03,
             "within 10% of the ideal": speed >= 0.9 * ideal,
-            "accuracy of random batches, or more, within the spread of the seeds": mean(scores[best]) >= mean(random) - spread,
+            "accuracy of random batches, or more, within the spread of the seeds":
+                mean(scores[best]) >= mean(random) - spread,
         }.items()]
     print()
     for aim, holds in missed:

@@ -249,7 +249,7 @@ def _promised(layer, batch, arrays, steps=None):
 def _mixes(run):
     "What one step of the output depends on, without a mask."
     batch, steps = run.batch.valid.shape
-    mixed, reached = False, 0
+    mixed, reached = False, np.zeros((), int)
     for third in np.array_split(np.arange(steps), 3):
         where = np.isin(np.arange(steps), third)
         moved = run.moved(_changed(run.batch, where[None].repeat(batch, axis=0)), masked=False)
@@ -331,8 +331,9 @@ def _measure(run):
     zeros = _filled(run.batch, 0)
     made = run(zeros, masked=False)
     makes = any(mask is not None for mask in made.masks)
+    giving = made if makes else masked
     found = {
-        "mask": _mask_of(*(made if makes else masked)[:2], run.batch.valid),
+        "mask": _mask_of(giving.outputs, giving.masks, run.batch.valid),
         "uses": _yes(any(_moved(one, two).any() for one, two in zip(plain.outputs, masked.outputs))),
         "mixes": _mixes(run),
         "leaks": "" if makes else _leaks(run),

@@ -197,7 +197,7 @@ def mask_from_convention(
         wrong = values is not None and ~((values == 0) | (values <= -1e4))
     else:
         wrong = values is not None and (values != 0) & (values != 1)
-    if np.any(wrong):
+    if values is not None and np.any(wrong):
         raise ValueError(f"the mask holds {values[wrong][0]}: "
                          + ("an additive mask holds 0 where attention is allowed, and -1e4 or less where it is not"
                             if convention == "additive" else "a binary mask holds 0 and 1 only"))

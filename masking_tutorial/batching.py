@@ -13,8 +13,8 @@ import numpy as np
 from keras import ops
 from .datasets import PADDING, VALID, Svg, as_svg, new_figure
 from .mask_generation import mask_from_lengths
-from .padding import (_check_length, _check_lengths, _check_side, _check_value, _flat, _look_at, _ranges,
-                                      _write)
+from .padding import (_check_dtype, _check_length, _check_lengths, _check_side, _check_value, _flat,
+                                      _from_arrow, _has_no_steps, _look_at, _ranges, _write)
 
 # %% ../nbs/11_batching.ipynb #84cbe681
 def plan_batches(
@@ -134,21 +134,99 @@ def plan_cells(
     steps = [int(_rounded_up(lengths[batch].max(), multiple)) for batch in plan for _ in batch]
     return rows, steps
 
+# %% ../nbs/11_batching.ipynb #5be81c46
+def _rows_of(what, column):
+    "The rows of a column as one array, where all have the same shape; else as a list of arrays."
+    if not hasattr(column, "row_splits"):  # of a RaggedTensor
+        column = _from_arrow(column)
+        try:
+            rows = np.asarray(column)
+            if rows.dtype != object or rows.ndim != 1 or not rows.size or _has_no_steps(rows[0]):
+                return rows
+        except ValueError:  # rows of different lengths
+            pass
+    try:
+        return [np.asarray(row) for row in _look_at(column)[0]]
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
+
+
+def _is_per_step(rows, lengths):
+    "Whether rows of one length have a value for each step: for as many as each sequence has, or else with padding."
+    if rows.ndim < 2 or not len(rows):
+        return False
+    steps = rows.shape[1]
+    if rows.ndim == 2 and np.can_cast(rows.dtype, "float64", "same_kind"):
+        shares = rows.astype("float64")
+        if np.all(shares >= 0) and np.allclose(shares.sum(axis=1), 1):  # one class, or the probabilities of several
+            return False
+    valid = np.arange(steps) < lengths[:, None]
+    if valid.all():
+        return bool(np.all(lengths == steps))
+    if steps < lengths.max() and np.mean(lengths < steps) < 0.5:  # too few to tell
+        return False
+    for side in (valid, valid[:, ::-1]):
+        rest = rows[~side].ravel()
+        if np.all(rest == rest[0]) and (rest[0] in (0, -1, -100) or isinstance(rest[0], str)) or np.all(rest != rest):
+            return True
+    return False
+
+# %% ../nbs/11_batching.ipynb #c3f7082d
+def _read_column(what, column, lengths, per_step):
+    """A column as an array, and whether it has a value for each step: then all of them stand one after another.
+
+    Raises ValueError for other rows than there are sequences, and for other steps than a sequence has."""
+    rows = _rows_of(what, column)
+    alike = isinstance(rows, np.ndarray)
+    if (rows.shape[:1] if alike else (len(rows),)) != lengths.shape:
+        raise ValueError(f"{what} has {f'the shape {rows.shape}' if alike else f'{len(rows)} rows'}: "
+                         f"it must have a row for each of the {len(lengths)} sequences")
+    if alike and not (_is_per_step(rows, lengths) if per_step is None else per_step):
+        return rows, False
+    if not alike and per_step is False:
+        raise ValueError(f"{what} has rows of different lengths, which must be values for the steps: "
+                         "leave out per_step=False, or make the rows alike")
+    if alike and rows.ndim < 2:
+        raise ValueError(f"{what} has the shape {rows.shape}, one value for each sequence: "
+                         "pass one for each step, or leave out per_step=True")
+    counts = np.fromiter(map(len, rows), int, len(rows))
+    wrong = np.flatnonzero(counts != lengths)
+    if len(wrong):
+        hint = "; or per_step=False, if they are no values for steps" if alike and per_step is None else ""
+        raise ValueError(f"{what} has a row of length {counts[wrong[0]]} for sequence {wrong[0]} of length "
+                         f"{lengths[wrong[0]]}: pass one value for each step, without padding, as unpad gives them{hint}")
+    try:
+        return np.concatenate(list(rows)), True
+    except ValueError as error:
+        raise ValueError(f"{what} has steps of different shapes: all steps need the same one") from error
+
+
+def _one_each(name, given, columns):
+    "What is given for all columns, or for each."
+    if not isinstance(given, (list, tuple)):
+        return [given] * len(columns)
+    if len(given) != len(columns):
+        raise ValueError(f"{name} has {len(given)} parts for {len(columns)} columns: pass one for each, or one for all")
+    return given
+
 # %% ../nbs/11_batching.ipynb #3f796dfd
 class Batches(keras.utils.PyDataset):
     """Padded batches of sequences of like lengths: for `fit`, for a plain loop, and with `as_dataset` for tf.data.
 
     A batch is (x, *columns), or x alone where there are no columns; x is (batch, steps) or (batch, steps,
     features...), and with with_mask a pair of that and a boolean mask (batch, steps), True where a step is valid.
+    A column (batch, ...) has a row for each sequence; or, where it has a value for each step, (batch, steps, ...):
+    it is cut and padded as x is.
     With equal_weights the targets are followed by weights (batch,) float32: the size of the batch divided by the
     mean size, for a loss that takes the mean over its batch.
 
     In an epoch every sequence comes once. The order depends on seed and epoch alone; `fit`, a loop and a tf.data
     iteration that come to their end move on to the next epoch. Raises ValueError as plan_batches and pad_sequences
-    do, for a column that has not one row for each sequence, and for equal_weights with other than one column."""
+    do, for a column that has not one row for each sequence or not one value for each step, and for equal_weights with
+    other than one column with a row for each sequence."""
     def __init__(self,
         sequences,          # sequences of at least one step, as for pad_sequences
-        *columns,           # arrays with a row for each sequence: targets, then sample weights
+        *columns,           # targets, then sample weights: a row for each sequence, or a value for each of its steps
         batch_size=None,    # these five are those of plan_batches
         token_budget=None,
         window=None,
@@ -161,13 +239,15 @@ class Batches(keras.utils.PyDataset):
         truncating="post",  # "pre" or "post": where a sequence longer than maxlen is cut
         value=0,            # what the padding holds
         with_mask=False,    # whether x comes with a mask
+        per_step=None,      # bool, or one for each column: whether it has a value for each step; None: see its lengths
+        column_value=0,     # what the padding of such columns holds, or one for each column
         equal_weights=False,  # whether to add sample weights with which every sequence counts alike in an epoch
         **kwargs,           # of PyDataset: workers, use_multiprocessing, max_queue_size
     ):
         super().__init__(**kwargs)
         _check_side("padding", padding)
         _check_side("truncating", truncating)
-        dtype = np.dtype(dtype)
+        dtype = _check_dtype(dtype)
         self.padding, self.with_mask, self.multiple = padding, with_mask, multiple
         self.fill = _check_value(value, dtype)
         sequences, lengths, kinds = _look_at(sequences)
@@ -177,14 +257,19 @@ class Batches(keras.utils.PyDataset):
         if maxlen is not None:
             self.lengths = np.minimum(lengths, _check_length("maxlen", maxlen))
             self.starts = self.starts + (lengths - self.lengths) * (truncating == "pre")
-        self.columns = [np.asarray(column) for column in columns]
-        for number, column in enumerate(self.columns):
-            if column.shape[:1] != lengths.shape:
-                raise ValueError(f"column {number} has the shape {column.shape}: "
-                                 f"it must have a row for each of the {len(lengths)} sequences")
+        self.columns, self.fills = [], []  # a fill is None where a column has a row for each sequence
+        for number, (column, steps, value) in enumerate(zip(
+                columns, _one_each("per_step", per_step, columns), _one_each("column_value", column_value, columns))):
+            values, steps = _read_column(f"column {number}", column, lengths, steps)
+            kind = values.dtype.kind if values.dtype.kind in "US" else values.dtype  # text as wide as it needs
+            self.columns.append(values)
+            self.fills.append(_check_value(value, np.dtype(kind), f"column_value of column {number}") if steps else None)
         if equal_weights and len(columns) != 1:
             raise ValueError(f"equal_weights are weights for targets, but there are {len(columns)} columns: "
                              "pass the targets as the only one")
+        if equal_weights and self.fills[0] is not None:
+            raise ValueError("equal_weights are weights for sequences, but column 0 has a target for each step: "
+                             "pass weights of your own as a second column")
         self.equal_weights = equal_weights
         self.options = dict(batch_size=batch_size, token_budget=token_budget, window=window, multiple=multiple,
                             shuffle=shuffle, seed=seed)
@@ -221,12 +306,16 @@ class Batches(keras.utils.PyDataset):
     def _steps(self, batch):
         return int(_rounded_up(self.lengths[batch].max(), self.multiple))
 
+    def _padded(self, flat, batch, fill):
+        lengths = self.lengths[batch]
+        return _write(flat[_ranges(self.starts[batch], lengths)], lengths, self._steps(batch), self.padding, fill)
+
     def _batch(self, batch):
-        lengths, steps = self.lengths[batch], self._steps(batch)
-        x = _write(self.flat[_ranges(self.starts[batch], lengths)], lengths, steps, self.padding, self.fill)
+        x = self._padded(self.flat, batch, self.fill)
         if self.with_mask:
-            x = x, mask_from_lengths(lengths, steps, self.padding)
-        columns = [column[batch] for column in self.columns]
+            x = x, mask_from_lengths(self.lengths[batch], x.shape[1], self.padding)
+        columns = [column[batch] if fill is None else self._padded(column, batch, fill)
+                   for column, fill in zip(self.columns, self.fills)]
         if self.equal_weights:
             mean_size = len(self.lengths) / len(self.current)
             columns.append(np.full(len(batch), len(batch) / mean_size, "float32"))
@@ -241,7 +330,9 @@ class Batches(keras.utils.PyDataset):
         free = [tf.TensorSpec((None, None, *one.shape[2:]), one.dtype) for one in x]
         signature = tuple(free) if self.with_mask else free[0]
         if columns:
-            signature = (signature, *(tf.TensorSpec((None, *one.shape[1:]), one.dtype) for one in columns))
+            axes = [1 if fill is None else 2 for fill in self.fills] + [1] * self.equal_weights
+            signature = (signature, *(tf.TensorSpec((None,) * count + one.shape[count:], one.dtype)
+                                      for one, count in zip(columns, axes, strict=True)))
         dataset = tf.data.Dataset.from_generator(lambda: iter(self), output_signature=signature)
         return dataset.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2)
 
@@ -282,7 +373,7 @@ def pack_sequences(
     """Pack several sequences in a row, so that few rows are needed.
 
     Raises ValueError as pad_sequences does, and for a sequence without a step or with more than maxlen."""
-    dtype = np.dtype(dtype)
+    dtype = _check_dtype(dtype)
     fill = _check_value(value, dtype)
     sequences, lengths, kinds = _look_at(sequences)
     lengths = _checked(lengths)

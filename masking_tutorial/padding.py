@@ -6,41 +6,89 @@
 __all__ = ['pad_flat', 'pad_sequences', 'unpad', 'padding_waste']
 
 # %% ../nbs/01_padding.ipynb #4cbae0ef
-import operator, reprlib
+import importlib, operator, reprlib
 from array import array
+from collections import UserString
+from collections.abc import Mapping, MappingView, Set
 from itertools import chain
 import numpy as np
+
+# %% ../nbs/01_padding.ipynb #5d0c1b7e
+_WIDEST = {"i": "int64", "f": "float64", "c": "complex128"}
+
+
+def _kind(dtype):
+    "The letter for the kind of a dtype, also for one that another package has added to NumPy, such as bfloat16."
+    if dtype.isbuiltin == 2:  # an added one
+        return next((kind for kind, widest in _WIDEST.items() if np.can_cast(dtype, widest)), dtype.kind)
+    return dtype.kind
+
+
+def _known(numbers):
+    "The same numbers in a dtype of NumPy's own, with which NumPy can do all it can."
+    return numbers.astype(_WIDEST[_kind(numbers.dtype)]) if numbers.dtype.isbuiltin == 2 else numbers
+
+# %% ../nbs/01_padding.ipynb #e7b52d19
+def _lost(values, cast):
+    "Where a number has become a different one. A float may be rounded to a shorter float."
+    kinds = {values.dtype.kind, cast.dtype.kind}
+    if "c" in kinds:
+        return _lost(values.real, cast.real) | _lost(values.imag, cast.imag)
+    if kinds == {"f"}:  # to round changes a number by less than half of it, if not to zero
+        far = 2 * np.abs(cast - values) > np.abs(cast)
+        return far | (np.isinf(cast) != np.isinf(values)) | (np.isnan(cast) != np.isnan(values))
+    if "f" not in kinds:
+        return cast != values
+    lost = cast.astype(values.dtype) != values
+    whole, real = (values, cast) if cast.dtype.kind == "f" else (cast, values)
+    if whole.dtype.kind != "b":
+        # past either end of the integers, casting there and back can end where it began
+        lost |= ~np.isfinite(real) | (real >= 2.0 ** int(np.iinfo(whole.dtype).max).bit_length())
+    return lost
+
+
+def _end(dtype):
+    "Up to where a float is rounded to the largest one of `dtype`, if that has no infinity; else infinity or NaN."
+    largest = np.array(np.inf).astype(dtype)  # without infinity it stops there
+    return float(largest) + (float(largest) - float(np.nextafter(largest, -largest))) / 2
 
 # %% ../nbs/01_padding.ipynb #c44ab904
 def _cast(values, dtype):
     "Cast an array to `dtype`, or return None where some value would come out as a different one."
+    if values.dtype.kind == "T":  # NumPy's strings of any length cannot be cast to all other text
+        values = values.astype(object)
     if dtype.kind == "O":
         return values.astype(object)
     if dtype.kind in "US":
-        try:
-            text = values.astype(dtype.kind)
-        except UnicodeError:  # bytes hold ASCII
-            return None
-        longest = np.strings.str_len(text).max(initial=0)
-        width = dtype.itemsize // np.dtype(f"{dtype.kind}1").itemsize or longest  # a plain str takes what it needs
-        return text.astype(f"{dtype.kind}{width}") if longest <= width else None
+        return _cast_to_text(values, dtype)
     if values.dtype == dtype:
         return values
-    if values.dtype.kind not in "biuf":
+    if not {_kind(values.dtype), _kind(dtype)} <= set("biufc"):
         return None
-    with np.errstate(all="ignore"):  # NumPy would warn of what is looked for below
+    with np.errstate(all="ignore"):  # NumPy would warn of what is looked for here
+        values = _known(values)
+        if values.dtype.kind == "c" and _kind(dtype) != "c":
+            if np.any(values.imag):
+                return None
+            values = values.real
         cast = values.astype(dtype)
-        if values.dtype.kind == dtype.kind == "f":
-            lost = (np.isinf(cast) & ~np.isinf(values)) | ((cast == 0) & (values != 0))
-        elif values.dtype.kind in "iu" and dtype.kind in "iu":
-            lost = (values < np.iinfo(dtype).min) | (values > np.iinfo(dtype).max)
-        else:
-            lost = cast.astype(values.dtype) != values
-            for whole, real in ((values, cast), (cast, values)):
-                if whole.dtype.kind in "iu" and real.dtype.kind == "f":
-                    # past either end of the integers, casting there and back can end where it began
-                    lost |= ~np.isfinite(real) | (real >= 2.0 ** int(np.iinfo(whole.dtype).max).bit_length())
+        lost = _lost(values, _known(cast))
+        if dtype.isbuiltin == 2 and values.dtype.kind == _kind(dtype) == "f":
+            lost |= np.abs(values) > _end(dtype)
     return None if np.any(lost) else cast
+
+
+def _cast_to_text(values, dtype):
+    "The same for text."
+    if values.dtype.kind == "O" and any(one is None for one in values.flat):  # it would become the word None
+        return None
+    try:
+        text = values.astype(dtype.kind)
+    except UnicodeError:  # bytes hold ASCII
+        return None
+    longest = np.strings.str_len(text).max(initial=0)
+    width = dtype.itemsize // np.dtype(f"{dtype.kind}1").itemsize or longest  # a plain str takes what it needs
+    return text.astype(f"{dtype.kind}{width}") if longest <= width else None
 
 # %% ../nbs/01_padding.ipynb #e5ab4066
 def _flat_at_once(sequences, kinds, dtype):
@@ -56,10 +104,10 @@ def _flat_at_once(sequences, kinds, dtype):
                 return None if any(part is None for part in parts) else np.concatenate(parts)
         if kinds <= {list, tuple, range}:
             return _flat_of_lists(sequences, dtype)
-    except ValueError:  # steps of different shapes
+    except (TypeError, ValueError):  # steps of different shapes, or of which NumPy can make no array
         return None
 
-
+# %% ../nbs/01_padding.ipynb #08b47ce3
 def _flat_of_lists(sequences, dtype):
     "The same for lists, tuples and ranges."
     if dtype.kind in "iu" and dtype.isnative:
@@ -70,28 +118,56 @@ def _flat_of_lists(sequences, dtype):
             return np.frombuffer(flat, dtype) if flat else np.array([], dtype)
         except (TypeError, OverflowError):  # some value is no integer, or does not fit
             pass
-    flat = np.array(list(chain.from_iterable(sequences)), dtype=dtype.kind if dtype.kind in "OUS" else None)
+    steps = list(chain.from_iterable(sequences))
+    flat = np.array(steps, dtype=dtype.kind if dtype.kind in "OUS" else None)
+    if flat.dtype.kind in "OUS" or flat.ndim > 1:
+        types = _types_of(steps)  # NumPy reads the buffer of Arrow's text, and the word None for None
+        if any(hasattr(one, "as_py") for one in types) or dtype.kind in "US" and type(None) in types:
+            return None
     # one float makes all of a list float, where large integers are no longer exact
-    exact = flat.dtype.kind != "f" or not np.any(np.abs(flat) >= 2.0**53)
+    exact = flat.dtype.kind not in "fc" or not np.any(np.abs(flat) >= 2.0**53)
     return _cast(flat, dtype) if exact else None
 
+
+def _types_of(steps):
+    "The types of the steps, and of what those that are lists or tuples hold."
+    types = set(map(type, steps))
+    if types & {list, tuple}:
+        types |= _types_of([part for step in steps if isinstance(step, (list, tuple)) for part in step])
+    return types
+
 # %% ../nbs/01_padding.ipynb #295b1381
+def _from_arrow(one):
+    "The Python object that a scalar or an array of Arrow stands for; all else as it is."
+    method = getattr(one, "as_py", None) or getattr(one, "to_pylist", None)
+    return method() if method else one
+
+
+def _step_from_arrow(step):
+    "The same for a step, which may be a list of scalars."
+    return [_step_from_arrow(one) for one in step] if isinstance(step, (list, tuple)) else _from_arrow(step)
+
+
 def _misfit(what, value, dtype):
     "The error for a value that `dtype` cannot hold, with a way out."
     value = np.asarray(value)
-    if value.dtype.kind == "f" and dtype.kind in "biu":
+    kinds = _kind(value.dtype), _kind(dtype)
+    if kinds[0] == "f" and kinds[1] in "biu":
         hint = "pass dtype='float32', or another float"
+    elif kinds[0] == "c" and kinds[1] in "biuf":
+        hint = "pass dtype='complex64', or another complex type"
     elif value.tolist() is None:
-        hint = "None is no number: remove it, or put a number in its place"
+        fitting = "word" if kinds[1] in "US" else "number"
+        hint = f"None is no {fitting}: remove it, or put a {fitting} in its place"
     elif dtype.kind in "US":
-        hint = "pass a str as value"
+        hint = "pass dtype=object, which holds any text" if "step" in what else "pass a str as value"
     elif value.dtype.kind in "US":
         hint = "for text, pass dtype=object and a str as value"
     else:
         hint = "pass a dtype that can hold it, or put another value in its place"
     return ValueError(f"{what} is {reprlib.repr(value.tolist())}, which does not fit into dtype {dtype}: {hint}")
 
-
+# %% ../nbs/01_padding.ipynb #d61e08fa
 def _flat_step_by_step(sequences, first_places, dtype):
     """The same as `_flat_at_once`, slow and exact.
 
@@ -100,16 +176,18 @@ def _flat_step_by_step(sequences, first_places, dtype):
     parts, first = [], None
     for number, sequence in enumerate(sequences):
         for place, step in enumerate(sequence, start=int(first_places[number])):
-            where = f"sequence {number}, step {place}"
+            where, step = f"sequence {number}, step {place}", _step_from_arrow(step)
             try:
-                values = np.asarray(step, dtype=object if dtype.kind == "O" else None)
+                values = np.asarray(step, dtype=object if dtype.kind in "OUS" else None)
             except ValueError as error:
                 raise ValueError(f"{where} is {reprlib.repr(step)}, whose parts have different lengths") from error
+            except Exception as error:  # whatever the library of a tensor raises
+                raise ValueError(f"{where}, of type {type(step).__name__}, cannot be read: {error}") from error
             first = first or (where, values.shape)
             if values.shape != first[1]:
                 raise ValueError(f"{where} has the shape {values.shape}, but {first[0]} has {first[1]}: "
                                  "all steps need the same shape")
-            if values.dtype.kind == "f" and not hasattr(step, "dtype") and np.any(np.abs(values) >= 2.0**53):
+            if values.dtype.kind in "fc" and not hasattr(step, "dtype") and np.any(np.abs(values) >= 2.0**53):
                 # one float made all of the step float, where large integers are no longer exact
                 each = [_cast(np.asarray(one), dtype) for one in np.asarray(step, object).flat]
                 cast = None if any(one is None for one in each) else np.array(each, dtype).reshape(values.shape)
@@ -156,6 +234,21 @@ def _check_side(name, side):
         raise ValueError(f"{name}={side!r}: choose 'pre' (before the sequence) or 'post' (after it)")
 
 
+def _check_dtype(dtype):
+    "Return `dtype` as NumPy knows it; raise ValueError where it knows none."
+    dtype = getattr(dtype, "as_numpy_dtype", dtype)  # TensorFlow's dtypes have this
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        try:
+            importlib.import_module("ml_dtypes")  # from now on NumPy knows its types by name
+            return np.dtype(dtype)
+        except (ImportError, TypeError):
+            pass
+    raise ValueError(f"dtype={dtype!r}: NumPy knows no such type; pass 'int32', 'float32', object or the like, "
+                     "and install ml_dtypes for bfloat16 and its kin")
+
+
 def _check_length(name, length):
     "Return `length` as an int; raise ValueError for anything but a whole number from 0 on."
     try:
@@ -175,11 +268,12 @@ def _check_lengths(lengths):
     return lengths.astype(int)
 
 
-def _check_value(value, dtype):
+def _check_value(value, dtype, name="value"):
     "Return the padding value as an array of `dtype`; raise ValueError where it does not fit."
+    value = _from_arrow(value)
     fill = _cast(np.asarray(value, dtype=object if dtype.kind == "O" else None), dtype)
     if fill is None or dtype.kind in "US" and not isinstance(value, (str, bytes)):
-        raise _misfit("value", value, dtype)
+        raise _misfit(name, value, dtype)
     return fill
 
 
@@ -189,46 +283,65 @@ def _check_words(value, flat):
         raise ValueError(f"value={value!r} would stand among words: pass a str, such as value=''")
 
 # %% ../nbs/01_padding.ipynb #7eb21f98
-_NO_SEQUENCE = (str, bytes, dict, set, frozenset)  # they have a length, but no steps in an order
+_PLAIN = (list, tuple, range, np.ndarray)  # what need not be converted
 
 
 def _has_no_steps(one):
+    "Whether this is no sequence: it has no length, or it has one but no steps in an order."
     try:
-        len(one)
+        len(one), iter(one)
     except TypeError:
         return True
-    return isinstance(one, _NO_SEQUENCE)
+    return isinstance(one, (str, bytes, UserString, Mapping, Set)) and not isinstance(one, MappingView)
 
 
+def _no_sequence(what, one, wanted):
+    "The error for what is no sequence."
+    hint = "; if its values are meant, pass them: list(x.values())" if isinstance(one, Mapping) else ""
+    return ValueError(f"{what} is {reprlib.repr(one)}, of type {type(one).__name__}: {wanted}{hint}")
+
+
+def _as_steps(number, one):
+    "A sequence as list, tuple, range or NumPy array; raises ValueError for what is none."
+    if type(one) in _PLAIN and getattr(one, "ndim", 1):
+        return one
+    one = _from_arrow(one)
+    if _has_no_steps(one):
+        raise _no_sequence(f"sequence {number}", one, "each sequence must be a list, tuple or array of steps")
+    if np.ma.is_masked(one):
+        raise ValueError(f"sequence {number} is a masked array in which steps are masked: "
+                         "pass its .compressed() to leave them out, or its .filled(value)")
+    try:
+        return np.asarray(one) if hasattr(one, "__array__") else list(one)
+    except Exception as error:  # whatever the library of a tensor raises
+        raise ValueError(f"sequence {number}, of type {type(one).__name__}, cannot be read: {error}; "
+                         "pass a list, tuple or array of its steps") from error
+
+# %% ../nbs/01_padding.ipynb #2f9e6ac8
 def _as_sequences(sequences):
     "A list of sequences and an array of their lengths; a RaggedTensor is known by its `row_splits`."
     return _look_at(sequences)[:2]
 
 
 def _look_at(sequences):
-    "The same, and the set of the types of the sequences."
+    "The same, and the set of the types of the sequences: list, tuple, range or NumPy array."
     if hasattr(sequences, "row_splits"):
         if hasattr(sequences.values, "row_splits"):
             raise ValueError("the RaggedTensor is ragged in more than one axis: only the time axis can be padded")
         values, splits = np.asarray(sequences.values), np.asarray(sequences.row_splits)
         return [values[start:stop] for start, stop in zip(splits[:-1], splits[1:])], np.diff(splits), {np.ndarray}
+    sequences = _from_arrow(sequences)
     if _has_no_steps(sequences):
-        raise ValueError(f"sequences is {reprlib.repr(sequences)}, of type {type(sequences).__name__}: "
-                         "pass a list of sequences")
+        raise _no_sequence("sequences", sequences, "pass a list of sequences")
     sequences = list(sequences)
     kinds = set(map(type, sequences))
     try:
-        lengths = np.fromiter(map(len, sequences), int, len(sequences))
-    except TypeError:
+        lengths = np.fromiter(map(len, sequences), int, len(sequences)) if kinds <= set(_PLAIN) else None
+    except TypeError:  # an array of a single value
         lengths = None
-    if lengths is None or any(issubclass(kind, _NO_SEQUENCE) for kind in kinds):
-        number, one = next((number, one) for number, one in enumerate(sequences) if _has_no_steps(one))
-        raise ValueError(f"sequence {number} is {reprlib.repr(one)}, of type {type(one).__name__}: "
-                         "each sequence must be a list, tuple or array of steps")
-    plain = (list, tuple, range, np.ndarray)
-    if not kinds <= set(plain):  # tensors, for example
-        sequences = [one if isinstance(one, plain) else np.asarray(one) for one in sequences]
-        kinds = set(map(type, sequences))
+    if lengths is None:
+        sequences = [_as_steps(number, one) for number, one in enumerate(sequences)]
+        return _look_at(sequences)
     return sequences, lengths, kinds
 
 # %% ../nbs/01_padding.ipynb #35c39bff
@@ -247,9 +360,11 @@ def pad_flat(
     add up to the number of values."""
     _check_side("padding", padding)
     _check_side("truncating", truncating)
-    dtype = np.dtype(dtype)
+    dtype = _check_dtype(dtype)
     fill = _check_value(value, dtype)
-    values = np.asarray(values)
+    if np.ma.is_masked(values):
+        raise ValueError("values is a masked array in which values are masked: pass its .filled(value)")
+    values = np.asarray(_from_arrow(values))
     if not values.ndim:
         raise ValueError(f"values is {values!r}, a single value: it must be (values,) or (values, features...)")
     lengths = _check_lengths(lengths)
@@ -300,7 +415,7 @@ def pad_sequences(
         return pad_flat(np.asarray(sequences.values), lengths, maxlen, dtype, padding, truncating, value)
     _check_side("padding", padding)
     _check_side("truncating", truncating)
-    dtype = np.dtype(dtype)
+    dtype = _check_dtype(dtype)
     fill = _check_value(value, dtype)
     sequences, lengths, kinds = _look_at(sequences)
     maxlen = _longest(lengths, maxlen)

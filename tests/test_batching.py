@@ -270,6 +270,146 @@ def test_every_sequence_comes_once_an_epoch_in_fit(source):
     assert seen[0].tolist() != seen[1].tolist()
 
 
+# A column with a value for each step.
+
+
+@given(
+    lengths=lengths_of_some,
+    options=plan_options(),
+    maxlen=st.one_of(st.none(), st.integers(1, 9)),
+    padding=st.sampled_from(["pre", "post"]),
+    truncating=st.sampled_from(["pre", "post"]),
+)
+def test_tags_are_padded_and_cut_along_with_their_sequences(lengths, options, maxlen, padding, truncating):
+    sequences, targets = sequences_of(lengths), np.arange(len(lengths))
+    tags = [[-step for step in sequence] for sequence in sequences]
+    scores = [np.array(sequence, "float32")[:, None] / [2, 4] for sequence in sequences]
+    batches = Batches(
+        sequences, tags, targets, scores, per_step=(True, False, True), column_value=(5, 0, np.nan), maxlen=maxlen,
+        padding=padding, truncating=truncating, **options,
+    )  # fmt: skip
+    for x, tags_there, targets_there, scores_there in batches:
+        np.testing.assert_array_equal(tags_there, np.where(x > 0, -x, 5))
+        np.testing.assert_array_equal(targets_there, x.max(axis=1) // 100)
+        expected = np.where(x > 0, x, np.nan)
+        np.testing.assert_array_equal(scores_there, np.stack([expected / 2, expected / 4], axis=-1))
+
+
+def of_lengths_3_5_2(rows):
+    return rows, np.array(rows, object), tf.ragged.constant(rows), [np.array(row) for row in rows], tuple(map(tuple, rows))
+
+
+TAGS = [[7, 8, 9], [9, 8, 7, 9, 8], [7, 9]]
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_tags_of_any_kind_are_known_by_their_lengths(kind):
+    x, y = Batches(sequences_of([3, 5, 2]), of_lengths_3_5_2(TAGS)[kind], batch_size=3, shuffle=False)[0]
+    assert y.tolist() == [[9, 8, 7, 9, 8], [7, 8, 9, 0, 0], [7, 9, 0, 0, 0]]
+    assert y.dtype == np.asarray(of_lengths_3_5_2(TAGS)[kind][0]).dtype
+
+
+def test_tags_may_be_words():
+    tags = [["DET", "NOUN"], ["VERB"]]
+    _, y = Batches([[1, 2], [3]], tags, batch_size=2, column_value="padding")[0]
+    assert sorted(y.tolist()) == [["DET", "NOUN"], ["VERB", "padding"]]
+    with pytest.raises(ValueError, match="^column_value of column 0 is 0, which does not fit into dtype <U0: pass a str"):
+        Batches([[1, 2], [3]], tags, batch_size=2)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_dataset_leaves_the_steps_of_tags_open(columns):
+    lengths = list(range(1, 31))
+    features = [np.ones((length, 2), "float32") for length in lengths]
+    batches = Batches(sequences_of(lengths), sequences_of(lengths), features, np.ones((30, 4)), batch_size=4)
+    spec = batches.as_dataset().element_spec
+    assert [one.shape.as_list() for one in spec] == [[None, None], [None, None], [None, None, 2], [None, 4]]
+    for x, tags, *_ in batches.as_dataset():
+        np.testing.assert_array_equal(x, tags)
+
+
+def test_a_loss_over_tags_counts_the_valid_steps_alone():
+    lengths = [3, 5, 2, 4]
+    tags = [[step % 3 for step in range(length)] for length in lengths]
+    weights = [[1 + step for step in range(length)] for length in lengths]
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Embedding(500, 4, mask_zero=True), keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
+    model.compile("sgd", loss)
+    evaluated = model.evaluate(Batches(sequences_of(lengths), tags, weights, batch_size=4), verbose=0)
+    apart = sum(
+        float(loss(np.array([of_one]), model(np.array([sequence])), np.array([weight], "float32")))
+        for sequence, of_one, weight in zip(sequences_of(lengths), tags, weights)
+    )
+    assert evaluated == pytest.approx(apart, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.eye(5)[[0, 0, 1]],  # one class of as many as the longest sequence has steps
+        np.eye(9, dtype="int64")[[0, 1, 0]],
+        np.array([[0.5, 0.5, 0, 0, 0, 0]] * 3),  # probabilities of classes
+        np.array([[3, 0, 0, 0, 2, 1]] * 3),  # counts that go on past the ends, and before the starts
+        np.array([[1, 2, 3, 3]] * 3),  # no value that stands for padding
+        np.arange(6).reshape(3, 2),
+        np.array([[2, 0, 0]] * 3),  # all but one sequence are as long
+        [[1, 2, 3], [1, 2, 3], [1, 2, 3]],
+        ["a", "b", "c"],
+        np.array(["a", None, "c"], object),
+    ],
+)
+def test_rows_that_have_nothing_to_do_with_steps_stay_rows(column):
+    x, y = Batches(sequences_of([3, 5, 2]), column, batch_size=3, shuffle=False)[0]
+    np.testing.assert_array_equal(y, np.asarray(column)[[1, 0, 2]])
+
+
+def test_rows_as_long_as_all_sequences_are_values_for_steps_unless_told_otherwise():
+    sequences, column = sequences_of([3, 3]), np.array([[1, 2, 3], [4, 5, 6]])
+    options = dict(batch_size=2, multiple=4, shuffle=False)
+    assert Batches(sequences, column, **options)[0][1].tolist() == [[1, 2, 3, 0], [4, 5, 6, 0]]
+    assert Batches(sequences, column, per_step=False, **options)[0][1].tolist() == column.tolist()
+    assert Batches(sequences, np.eye(3)[[0, 1]], **options)[0][1].shape == (2, 3)
+    assert Batches(sequences, np.eye(3)[[0, 1]], per_step=True, **options)[0][1].shape == (2, 4)
+    assert Batches([], np.zeros((0, 3)), **options).as_dataset
+
+
+@pytest.mark.parametrize("side", ["pre", "post"])
+@pytest.mark.parametrize("steps, value", [(5, 0), (5, -1), (5, -100), (8, 0), (8, np.nan), (4, 0)])
+def test_tags_that_were_padded_before_are_refused(side, steps, value):
+    padded = pad_sequences(TAGS, steps, "float32", padding=side, truncating=side, value=value)
+    message = f"^column 1 has a row of length {steps} for sequence 0 of length 3: pass one value for each step, without padding"
+    with pytest.raises(ValueError, match=message):
+        Batches(sequences_of([3, 5, 2]), np.arange(3), padded, batch_size=2)
+    with pytest.raises(ValueError, match=message):
+        Batches(sequences_of([3, 5, 2]), np.arange(3), padded.tolist(), batch_size=2)
+    one, two = (Batches(sequences_of([3, 5, 2]), padded, batch_size=3, per_step=per_step) for per_step in (False, [False]))
+    np.testing.assert_array_equal(one[0][1], two[0][1])
+    assert one[0][1].shape == (3, steps)
+
+
+@pytest.mark.parametrize(
+    "column, options, message",
+    [
+        ([[1, 2, 3], [1, 2, 3, 4, 5], [1]], {}, "column 0 has a row of length 1 for sequence 2 of length 2: pass one value for each"),
+        ([[1, 2, 3], [1, 2, 3, 4], [1, 2]], {}, "column 0 has a row of length 4 for sequence 1 of length 5"),
+        ([[1, 2, 3], [1, 2, 3, 4, 5]], {}, "column 0 has 2 rows: it must have a row for each of the 3 sequences$"),
+        ([[1, 2, 3], [1, 2, 3, 4, 5], 2], {}, "column 0: sequence 2 is 2, of type int: each sequence must be"),
+        (TAGS, {"per_step": False}, "column 0 has rows of different lengths, which must be values for the steps: leave out"),
+        ([1, 2, 3], {"per_step": True}, r"column 0 has the shape \(3,\), one value for each sequence: pass one for each step"),
+        (np.ones((3, 2)), {"per_step": True}, "column 0 has a row of length 2 for sequence 0 of length 3: .* as unpad gives them$"),
+        (TAGS, {"per_step": (True, True)}, "per_step has 2 parts for 1 columns: pass one for each, or one for all"),
+        (TAGS, {"column_value": [0, 0]}, "column_value has 2 parts for 1 columns: pass one for each"),
+        (TAGS, {"column_value": 0.5}, "column_value of column 0 is 0.5, which does not fit into dtype int64: pass"),
+        (TAGS, {"equal_weights": True}, "equal_weights are weights for sequences, but column 0 has a target for each step"),
+        ([np.ones((3, 2)), np.ones((5, 2)), np.ones((2, 1))], {}, "column 0 has steps of different shapes: all steps need"),
+    ],
+)
+def test_columns_are_refused(column, options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Batches(sequences_of([3, 5, 2]), column, batch_size=2, **options)
+
+
 @pytest.mark.parametrize(
     "sequences, columns, options, message",
     [
@@ -281,6 +421,7 @@ def test_every_sequence_comes_once_an_epoch_in_fit(source):
         ([[1], [2]], [], {"padding": "left"}, "padding='left': choose 'pre'"),
         ([[1], [2]], [], {"truncating": "left"}, "truncating='left': choose 'pre'"),
         ([[1], [2]], [], {"value": 0.5}, "value is 0.5, which does not fit into dtype int32"),
+        ([[1], [2]], [], {"dtype": "int33"}, "dtype='int33': NumPy knows no such type"),
         ([1, 2], [], {}, "sequence 0 is 1, of type int: each sequence must be"),
         ([[1], [2]], [], {"equal_weights": True}, "equal_weights are weights for targets, but there are 0 columns"),
         ([[1], [2]], [[1, 2], [1, 2]], {"equal_weights": True}, "equal_weights are weights for targets, but there are 2 columns"),
@@ -341,6 +482,7 @@ def test_features_are_packed():
         ([[1], [0.5]], {}, "sequence 1, step 0 is 0.5, which does not fit into dtype int32"),
         ([[1]], {"value": 0.5}, "value is 0.5, which does not fit into dtype int32"),
         ([[1]], {"maxlen": -1}, "maxlen=-1: it must be an integer, 0 or more"),
+        ([[1]], {"dtype": "int33"}, "dtype='int33': NumPy knows no such type"),
     ],
 )
 def test_packing_refuses(sequences, options, message):

@@ -1,13 +1,20 @@
 """Padding against Keras' own, against Python's exact numbers, and against its inverse."""
 
+import collections
 import math
+import subprocess
+import sys
+from bisect import bisect
 from fractions import Fraction
+from functools import cache
+from types import MappingProxyType, SimpleNamespace
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -217,6 +224,8 @@ def test_numpy_numbers_and_booleans_in_lists_are_padded(dtype):
         ([1, 0.5], [1, 1], {}, "sequence 1, step 0 is 0.5, which does not fit into dtype int32"),
         ([1, 2, 3, 0.5], [1, 3], {"maxlen": 2}, "sequence 1, step 2 is 0.5, which does not fit into dtype int32"),
         ([1], [1], {"value": 0.5}, "value is 0.5, which does not fit into dtype int32"),
+        (np.ma.array([1, 2], mask=[0, 1]), [2], {}, "values is a masked array in which values are masked: pass its"),
+        ([1], [1], {"dtype": "int33"}, "dtype='int33': NumPy knows no such type"),
         ([1], [1], {"padding": "left"}, "padding='left': choose 'pre'"),
         ([1], [1], {"truncating": "left"}, "truncating='left': choose 'pre'"),
         (np.array(["a"], object), [1], {"dtype": object}, "value=0.0 would stand among words"),
@@ -393,6 +402,306 @@ def test_text_is_as_wide_as_it_needs(dtype, longest):
     assert padded.astype(str).tolist() == [["-----", "a"], ["bbb", "c"]]
 
 
+# Types that NumPy does not have itself, and complex numbers.
+
+SMALL_FLOATS = [
+    "bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
+    "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn",
+]  # fmt: skip
+SMALL_INTEGERS = ["uint2", "int4", "uint4"]
+
+
+@cache
+def all_of(dtype):
+    """Every value of a small dtype, as that dtype and in Python."""
+    size = np.dtype(dtype).itemsize
+    values = np.arange(2 ** (8 * size), dtype=f"uint{8 * size}").view(dtype)
+    return values, [float(value) for value in values]
+
+
+@cache
+def finite(dtype):
+    return sorted({number for number in all_of(dtype)[1] if math.isfinite(number)})
+
+
+@pytest.mark.parametrize("dtype", [*SMALL_FLOATS, *SMALL_INTEGERS])
+@pytest.mark.parametrize("target", ["float64", "float32", "complex64"])
+def test_every_value_of_a_small_type_is_kept_in_a_wider_one(dtype, target):
+    values, numbers = all_of(dtype)
+    for sequence in (values, list(values)):
+        padded = pad_sequences([sequence], dtype=target)
+        assert padded.dtype == target
+        np.testing.assert_array_equal(padded[0], numbers)
+    assert_same(pad_flat(values, [1, len(values) - 1], dtype=target)[1], padded[0][1:])
+    assert pad_sequences([values], dtype=dtype, value=1).tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [*SMALL_FLOATS, *SMALL_INTEGERS])
+@pytest.mark.parametrize("target", ["int8", "uint64", "bool"])
+def test_a_value_of_a_small_type_becomes_an_integer_only_if_it_is_one(dtype, target):
+    for value, number in list(zip(*all_of(dtype)))[:: 97 if dtype == "bfloat16" else 1]:
+        if is_held(number, target):
+            assert pad_sequences([[value]], dtype=target)[0, 0] == number
+        else:
+            with pytest.raises(ValueError, match="^sequence 0, step 0 is "):
+                pad_sequences([[value]], dtype=target)
+
+
+def nearest(number, dtype):
+    """The values that are as near as any, if one of them can be called `number` rounded; else nothing."""
+    if not math.isfinite(number):
+        return [one for one in all_of(dtype)[1] if one == number or one != one and number != number][:1]
+    numbers = finite(dtype)
+    beyond, half_a_step = abs(number) - numbers[-1], (numbers[-1] - numbers[-2]) / 2
+    assume(beyond != half_a_step)
+    if beyond > half_a_step:
+        return []
+    place = bisect(numbers, number)
+    around = numbers[max(place - 1, 0) : place + 1]
+    distance = min(abs(Fraction(one) - Fraction(number)) for one in around)
+    found = [one for one in around if abs(Fraction(one) - Fraction(number)) == distance]
+    return found if number in found or distance < abs(Fraction(number)) else []
+
+
+@given(dtype=st.sampled_from(SMALL_FLOATS), data=st.data())
+@example(dtype="float4_e2m1fn", data=6.5)
+@example(dtype="float4_e2m1fn", data=7.5)
+@example(dtype="float4_e2m1fn", data=math.inf)
+@example(dtype="float6_e3m2fn", data=-math.inf)
+@example(dtype="float6_e2m3fn", data=math.nan)
+@example(dtype="float8_e4m3fn", data=460.0)
+@example(dtype="float8_e4m3fn", data=470.0)
+@example(dtype="float8_e4m3fn", data=math.inf)
+@example(dtype="float8_e8m0fnu", data=0.0)
+@example(dtype="float8_e8m0fnu", data=-1.0)
+@example(dtype="float8_e8m0fnu", data=3e-39)
+@example(dtype="float8_e8m0fnu", data=2e-39)
+@example(dtype="bfloat16", data=1.2345678)
+@example(dtype="bfloat16", data=2.0**-134)
+@example(dtype="bfloat16", data=3.4e38)
+def test_a_float_is_rounded_to_a_small_type_or_refused(dtype, data):
+    number = data if isinstance(data, float) else data.draw(st.floats(width=32) | st.floats(-8, 8, width=16))
+    expected = nearest(number, dtype)
+    for sequence in ([number], np.array([number]), np.array([number], "float32")):
+        if expected:
+            stored = pad_sequences([sequence], dtype=dtype, value=1)
+            assert stored.dtype == dtype
+            assert float(stored[0, 0]) in expected or number != number and stored[0, 0] != stored[0, 0]
+        else:
+            with pytest.raises(ValueError, match=f"^sequence 0, step 0 is .*, which does not fit into dtype {dtype}: pass "):
+                pad_sequences([sequence], dtype=dtype, value=1)
+
+
+@given(dtype=st.sampled_from([*SMALL_FLOATS, *SMALL_INTEGERS]), number=integers)
+@example(dtype="bfloat16", number=256)
+@example(dtype="bfloat16", number=257)
+@example(dtype="bfloat16", number=2**63)
+@example(dtype="int4", number=7)
+@example(dtype="int4", number=-8)
+@example(dtype="int4", number=8)
+@example(dtype="uint4", number=-1)
+def test_an_integer_is_stored_in_a_small_type_as_it_is_or_refused(dtype, number):
+    if number in finite(dtype) and -(2**63) <= number < 2**64:
+        assert float(pad_sequences([[number]], dtype=dtype, value=1)[0, 0]) == number
+    else:
+        with pytest.raises(ValueError, match=f"^sequence 0, step 0 is .*, which does not fit into dtype {dtype}: pass "):
+            pad_sequences([[number]], dtype=dtype, value=1)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", ml_dtypes.bfloat16, np.dtype("bfloat16"), tf.bfloat16])
+def test_a_dtype_may_be_said_in_any_way(dtype):
+    sequences = [np.array([1.5, 2], "bfloat16"), np.array([3], "bfloat16")]
+    expected = np.array([[1.5, 2], [9, 3]], "bfloat16")
+    assert_same(pad_sequences(sequences, dtype=dtype, value=9), expected)
+    assert_same(pad_sequences(tf.ragged.constant([[1.5, 2], [3]], dtype=tf.bfloat16), dtype=dtype, value=9), expected)
+    assert_same(pad_sequences([tf.constant([1.5, 2]), tf.constant([3.0], tf.bfloat16)], dtype=dtype, value=9), expected)
+    assert_same(pad_flat([1.5, 2, 3], [2, 1], dtype=dtype, value=9), expected)
+
+
+parts = st.floats(allow_nan=False) | st.integers(-(2**60), 2**60).map(float)
+
+
+@given(number=st.builds(complex, parts, parts | st.just(0.0)), dtype=st.sampled_from(["complex64", "complex128", "float32", "int32", "bool"]))
+@example(number=complex(1e39, 1), dtype="complex64")
+@example(number=complex(1, 1e-60), dtype="complex64")
+@example(number=complex(math.nan, math.inf), dtype="complex64")
+@example(number=complex(3, 0), dtype="int32")
+@example(number=complex(3, 1), dtype="int32")
+@example(number=complex(3, math.nan), dtype="float32")
+def test_a_complex_number_is_stored_as_its_two_parts_are(number, dtype):
+    part = {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
+    held = is_held(number.real, part) and (is_held(number.imag, part) if part != dtype else number.imag == 0)
+    for sequence in ([number], np.array([number])):
+        if held:
+            stored = pad_sequences([sequence], dtype=dtype)[0, 0]
+            assert_held(stored.real, number.real)
+            assert_held(stored.imag, number.imag)
+        else:
+            with pytest.raises(ValueError, match=f"^sequence 0, step 0 is .*, which does not fit into dtype {dtype}: pass "):
+                pad_sequences([sequence], dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype, part", [("complex32", "float16"), ("bcomplex32", "bfloat16"), ("complex64", "float32")])
+def test_complex_numbers_of_every_size(dtype, part):
+    dtype = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    padded = pad_sequences([[1.2345678 + 2j], np.array([3])], dtype=dtype, padding="post", value=1j)
+    assert padded.dtype == dtype
+    rounded = complex(np.array(1.2345678).astype(part), 2)
+    assert padded.astype("complex128").tolist() == [[rounded], [3]]
+    assert pad_sequences([padded[0]], dtype="complex64")[0, 0] == rounded
+    assert pad_sequences([padded[1]], dtype="int8")[0, 0] == 3
+    with pytest.raises(ValueError, match="^sequence 0, step 0 is .*, which does not fit into dtype int8: pass dtype='complex64'"):
+        pad_sequences([padded[0]], dtype="int8")
+
+
+def test_a_large_integer_beside_a_complex_number_is_not_rounded():
+    with pytest.raises(ValueError, match="^sequence 0, step 0 is 9007199254740993, which does not fit into dtype complex128"):
+        pad_sequences([[2**53 + 1, 1j]], dtype="complex128")
+    assert pad_sequences([[2**53 + 2, 1j]], dtype="complex128").tolist() == [[2**53 + 2, 1j]]
+    with pytest.raises(ValueError, match="^sequence 0, step 0 is .*, which does not fit into dtype complex128"):
+        pad_sequences([[[2**53 + 1, 1j]]], dtype="complex128")
+
+
+def test_text_of_any_length_is_text():
+    words = np.array(["a", "bcd"], np.dtypes.StringDType())
+    assert pad_sequences([words], dtype=object, value="").tolist() == [["a", "bcd"]]
+    assert_same(pad_sequences([words], dtype=str, value=""), np.array([["a", "bcd"]]))
+
+
+WITHOUT_ALL_ELSE = """
+import sys
+for name in ("ml_dtypes", "keras", "tensorflow", "matplotlib"):
+    sys.modules[name] = None  # an import of it raises
+from masking_tutorial.padding import pad_sequences
+
+print(pad_sequences([[1], [2, 3]], dtype="float32").tolist())
+try:
+    pad_sequences([[1]], dtype="bfloat16")
+except ValueError as error:
+    print(error)
+del sys.modules["ml_dtypes"]
+print(pad_sequences([[1], [2, 3]], dtype="bfloat16").astype(float).tolist())
+"""
+
+
+def test_padding_needs_numpy_alone_and_finds_other_types_by_name():
+    result = subprocess.run([sys.executable, "-c", WITHOUT_ALL_ELSE], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    padded, error, again = result.stdout.splitlines()
+    assert padded == again == "[[0.0, 1.0], [2.0, 3.0]]"
+    assert error.startswith("dtype='bfloat16': NumPy knows no such type; pass 'int32', 'float32', object or the like")
+
+
+# Sequences of other kinds than lists and arrays.
+
+
+class ArrowScalar:
+    """A stand-in for the scalars of Arrow: what it is in Python only `as_py` knows."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def as_py(self):
+        return self.value
+
+
+class ArrowText(ArrowScalar):
+    """Arrow's text has a buffer, which NumPy takes for numbers; here an array stands for it."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.frombuffer(self.value.encode(), "uint8").astype(dtype or "uint8")
+
+
+class ArrowList(ArrowScalar):
+    """A list of Arrow as a scalar: of its length, and of scalars."""
+
+    def __len__(self):
+        return len(self.value)
+
+    def __iter__(self):
+        return map(ArrowScalar, self.value)
+
+
+class ArrowArray:
+    """An array of Arrow: NumPy makes NaN of what is missing."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __len__(self):
+        return len(self.value)
+
+    def __iter__(self):
+        return (ArrowList(one) if isinstance(one, list) else ArrowScalar(one) for one in self.value)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array([math.nan if one is None else one for one in self.value], dtype)
+
+    def to_pylist(self):
+        return self.value
+
+
+@pytest.mark.parametrize(
+    "sequences",
+    [
+        ArrowArray([[1], [2, 3]]),
+        [ArrowArray([1]), ArrowArray([2, 3])],
+        [ArrowList([1]), ArrowList([2, 3])],
+        [[ArrowScalar(1)], [ArrowScalar(2), ArrowScalar(3)]],
+        [[ArrowScalar(1)], (2, ArrowScalar(3))],
+        ArrowList([[1], [2, 3]]),
+        {1: [1], 2: [2, 3]}.values(),
+        {(1,): 0, (2, 3): 0}.keys(),
+        [{1: 0}.keys(), {2: 0, 3: 0}.keys()],
+        [{0: 1}.values(), {0: 2, 1: 3}.values()],
+        [collections.UserDict({1: 0}).keys(), collections.OrderedDict({2: 0, 3: 0}).keys()],
+        [collections.deque([1]), collections.UserList([2, 3])],
+        [np.ma.array([1]), memoryview(b"\x02\x03")],
+        ([1], bytearray(b"\x02\x03")),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["int32", "float32", object])
+def test_sequences_of_other_kinds_are_padded_like_lists(sequences, dtype):
+    assert pad_sequences(sequences, dtype=dtype).tolist() == [[0, 1], [2, 3]]
+
+
+def test_the_items_of_a_dict_are_steps_of_two_features():
+    assert pad_sequences([{1: 2, 3: 4}.items()]).tolist() == [[[1, 2], [3, 4]]]
+
+
+@pytest.mark.parametrize("dtype", [object, str, bytes])
+@pytest.mark.parametrize("nested", [False, True])
+def test_text_of_arrow_is_text(dtype, nested):
+    sequences = [[ArrowText("so")], [ArrowText("good"), ArrowText("a")]]
+    expected = [["", "so"], ["good", "a"]]
+    if nested:
+        sequences = [[[step, step] for step in sequence] for sequence in sequences]
+        expected = [[[word, word] for word in row] for row in expected]
+    assert pad_sequences(sequences, dtype=dtype, value="").astype(str).tolist() == expected
+
+
+def test_arrow_values_are_padded_flat():
+    assert pad_flat(ArrowArray([1, 2, 3]), [1, 2], value=ArrowScalar(9)).tolist() == [[9, 1], [2, 3]]
+    with pytest.raises(ValueError, match="^sequence 1, step 0 is None, which does not fit into dtype float32"):
+        pad_flat(ArrowArray([1, None, 3]), [1, 2], dtype="float32")
+
+
+class Refusing:
+    """A tensor that NumPy may not read, as one that lies on another device."""
+
+    def __len__(self):
+        return 2
+
+    def __iter__(self):
+        return iter([1, 2])
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("it lies elsewhere")
+
+
+OnlyLength = type("OnlyLength", (), {"__len__": lambda self: 2})
+
+
 # Bad input.
 
 TWO_RAGGED_AXES = tf.ragged.constant([[[1], [2, 3]], [[4]]])
@@ -411,6 +720,30 @@ TWO_RAGGED_AXES = tf.ragged.constant([[[1], [2, 3]], [[4]]])
         ([[1], "two"], {}, "sequence 1 is 'two', of type str: each sequence must be"),
         ([[1], {2}], {}, r"sequence 1 is \{2\}, of type set: each sequence must be"),
         ([np.array(1)], {}, r"sequence 0 is array\(1\), of type ndarray: each sequence must be"),
+        ([[1], {2: 3}], {}, r"sequence 1 is \{2: 3\}, of type dict: each sequence must be .*; if its values are meant, pass them"),
+        ([[1], collections.UserDict({2: 3})], {}, r"sequence 1 is \{2: 3\}, of type UserDict: each sequence must be"),
+        ([[1], MappingProxyType({2: 3})], {}, r"sequence 1 is mappingproxy\(\{2: 3\}\), of type mappingproxy: each sequence"),
+        (collections.UserDict({(1, 2): 3}), {}, r"sequences is .*, of type UserDict: pass a list of sequences; if its values"),
+        ({(1, 2), (3,)}, {}, "sequences is .*, of type set: pass a list of sequences$"),
+        ([[1], frozenset([2])], {}, r"sequence 1 is frozenset\(\{2\}\), of type frozenset: each sequence must be"),
+        ([[1], b"two"], {}, "sequence 1 is b'two', of type bytes: each sequence must be"),
+        ([[1], collections.UserString("two")], {}, "sequence 1 is 'two', of type UserString: each sequence must be"),
+        ([[1], (step for step in [2])], {}, "sequence 1 is <.*>, of type generator: each sequence must be"),
+        ([[1], OnlyLength()], {}, "sequence 1 is <.*>, of type OnlyLength: each sequence must be"),
+        ([[1], Refusing()], {}, "sequence 1, of type Refusing, cannot be read: it lies elsewhere; pass a list"),
+        ([[1], [2, Refusing()]], {}, "sequence 1, step 1, of type Refusing, cannot be read: it lies elsewhere$"),
+        ([[1], ArrowScalar(None)], {}, "sequence 1 is None, of type NoneType: each sequence must be"),
+        ([[1], [ArrowScalar(None)]], {}, "sequence 1, step 0 is None, which does not fit into dtype int32: None is no number"),
+        ([[1], ArrowArray([2, None])], {"dtype": "float32"}, "sequence 1, step 1 is None, which does not fit into dtype float32"),
+        ([[1], [[ArrowText("a")]]], {}, r"sequence 1, step 0 has the shape \(1,\)"),
+        ([[ArrowText("a")]], {}, "sequence 0, step 0 is 'a', which does not fit into dtype int32: for text, pass dtype=object"),
+        ([[1], np.ma.array([2, 3], mask=[0, 1])], {}, "sequence 1 is a masked array in which steps are masked: pass its"),
+        ([["a"], ["b", None]], {"dtype": str, "value": ""}, "sequence 1, step 1 is None, which does not fit into dtype <U0: None is no word"),
+        ([np.array(["a", None], object)], {"dtype": str, "value": ""}, "sequence 0, step 1 is None, which does not fit into"),
+        ([[["a", None]]], {"dtype": bytes, "value": ""}, r"sequence 0, step 0 is \['a', None\], which does not fit into"),
+        ([[1]], {"dtype": "int33"}, "dtype='int33': NumPy knows no such type; pass 'int32', 'float32', object or the like"),
+        ([[1]], {"dtype": SimpleNamespace(name="bfloat16")}, r"dtype=namespace\(name='bfloat16'\): NumPy knows no such type"),
+        ([["a"]], {"dtype": np.dtypes.StringDType(), "value": ""}, "value is '', which does not fit into .*: for text, pass dtype=object"),
         ([[1], [2, None]], {}, "sequence 1, step 1 is None, which does not fit into dtype int32: None is no number"),
         ([[1], ["two", 2]], {}, "sequence 1, step 0 is 'two', which does not fit into dtype int32: for text, pass dtype=object"),
         ([[1], [2j]], {}, "sequence 1, step 0 is 2j, which does not fit into dtype int32: pass"),

@@ -1,0 +1,53 @@
+"""The rules in pyproject.toml: those of ruff for every Python file, those of mypy for the package."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tools.notebooks import ROOT
+
+LINTED = ("benchmarks", "conftest.py", "masking_tutorial", "setup.py", "tests", "tools")
+
+
+def run(*command, **options):
+    result = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, **options)
+    return result.returncode, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("command", [("ruff", "check"), ("mypy",)], ids=["ruff", "mypy"])
+def test_the_code_keeps_the_rules(command):
+    code, output = run(*command)
+    assert code == 0, output
+
+
+def test_ruff_looks_at_every_python_file():
+    _, output = run("ruff", "check", "--show-files")
+    found = {path.relative_to(ROOT) for name in LINTED for path in [ROOT / name, *(ROOT / name).rglob("*.py")]}
+    assert {str(ROOT / path) for path in found if path.suffix == ".py"} <= set(output.splitlines())
+
+
+# Of each kind of rule, a line that breaks it.
+@pytest.mark.parametrize("place", ["tests/test_new.py", "masking_tutorial/new.py", "tools/new.py"])
+@pytest.mark.parametrize(
+    "line, rule",
+    [
+        ("import os", "F401"),
+        ("print(unknown)", "F821"),
+        ("def f(x=[]):\n    return x", "B006"),
+        ("x = 1 ;", "E703"),
+        ("import pytest\nwith pytest.raises(ValueError):\n    pytest.skip()", "PT011"),
+        ("print('%s' % 3)", "UP031"),
+        ("x = 1  # noqa: F401", "RUF100"),
+    ],
+)
+def test_ruff_finds_what_breaks_a_rule(place, line, rule):
+    code, output = run("ruff", "check", "--output-format", "concise", "--stdin-filename", place, "-", input=line + "\n")
+    assert code == 1 and f" {rule} " in output, output
+
+
+@pytest.mark.parametrize("body", ["return 1 + 'a'", "return len(3)", "import numpy as np\n    return np.nothing"])
+def test_mypy_looks_into_functions_without_types(body, tmp_path):
+    (tmp_path / "new.py").write_text(f"def f():\n    {body}\n")
+    code, output = run("mypy", "--config-file", str(ROOT / "pyproject.toml"), str(tmp_path / "new.py"))
+    assert code == 1 and "new.py:" in output and "Found 1 error" in output, output
