@@ -13,8 +13,8 @@ import numpy as np
 from keras import ops
 from .datasets import PADDING, VALID, Svg, as_svg, new_figure
 from .mask_generation import mask_from_lengths
-from .padding import (_check_dtype, _check_length, _check_lengths, _check_side, _check_value, _flat,
-                                      _from_arrow, _has_no_steps, _look_at, _ranges, _write)
+from .padding import (_check_dtype, check_length, check_lengths, check_side, check_value, flatten,
+                                      _from_arrow, _has_no_steps, look_at, ranges, write)
 
 # %% ../nbs/11_batching.ipynb #84cbe681
 def plan_batches(
@@ -34,7 +34,7 @@ def plan_batches(
     epochs, and `fit` counts them once), for a length below 1, and for a sequence longer than the budget."""
     sizes = {"window": window, "multiple": multiple, "batch_size": batch_size, "token_budget": token_budget}
     for name, size in sizes.items():
-        if size is not None and _check_length(name, size) < 1:
+        if size is not None and check_length(name, size) < 1:
             raise ValueError(f"{name}={size}: it must be 1 or more")
     if batch_size is None and token_budget is None:
         raise ValueError("nothing says how large a batch is: pass batch_size, token_budget or both")
@@ -46,7 +46,7 @@ def plan_batches(
         longest = int(steps.argmax())
         raise ValueError(f"sequence {longest} needs {steps[longest]} steps, more than token_budget={token_budget}: "
                          "raise the budget or cut the sequence")
-    random = np.random.default_rng([_check_length("seed", seed), _check_length("epoch", epoch)])
+    random = np.random.default_rng([check_length("seed", seed), check_length("epoch", epoch)])
     order = random.permutation(len(steps)) if shuffle else np.arange(len(steps))
     window = window or max(len(order), 1)
     parts = [order[start:start + window] for start in range(0, len(order), window)]
@@ -66,7 +66,7 @@ def plan_batches(
 
 def _checked(lengths):
     "Lengths as an array; raises ValueError for what is no list of integers from 1 on."
-    lengths = _check_lengths(lengths)
+    lengths = check_lengths(lengths)
     wrong = np.flatnonzero(lengths < 1)
     if len(wrong):
         raise ValueError(f"sequence {wrong[0]} has {lengths[wrong[0]]} steps: leave it out, "
@@ -146,7 +146,7 @@ def _rows_of(what, column):
         except ValueError:  # rows of different lengths
             pass
     try:
-        return [np.asarray(row) for row in _look_at(column)[0]]
+        return [np.asarray(row) for row in look_at(column)[0]]
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from error
 
@@ -245,17 +245,17 @@ class Batches(keras.utils.PyDataset):
         **kwargs,           # of PyDataset: workers, use_multiprocessing, max_queue_size
     ):
         super().__init__(**kwargs)
-        _check_side("padding", padding)
-        _check_side("truncating", truncating)
+        check_side("padding", padding)
+        check_side("truncating", truncating)
         dtype = _check_dtype(dtype)
         self.padding, self.with_mask, self.multiple = padding, with_mask, multiple
-        self.fill = _check_value(value, dtype)
-        sequences, lengths, kinds = _look_at(sequences)
-        self.flat = _flat(sequences, kinds, dtype, np.zeros_like(lengths))
+        self.fill = check_value(value, dtype)
+        sequences, lengths, kinds = look_at(sequences)
+        self.flat = flatten(sequences, kinds, dtype, np.zeros_like(lengths))
         self.starts = np.cumsum(lengths) - lengths
         self.lengths = lengths
         if maxlen is not None:
-            self.lengths = np.minimum(lengths, _check_length("maxlen", maxlen))
+            self.lengths = np.minimum(lengths, check_length("maxlen", maxlen))
             self.starts = self.starts + (lengths - self.lengths) * (truncating == "pre")
         self.columns, self.fills = [], []  # a fill is None where a column has a row for each sequence
         for number, (column, steps, value) in enumerate(zip(
@@ -263,7 +263,7 @@ class Batches(keras.utils.PyDataset):
             values, steps = _read_column(f"column {number}", column, lengths, steps)
             kind = values.dtype.kind if values.dtype.kind in "US" else values.dtype  # text as wide as it needs
             self.columns.append(values)
-            self.fills.append(_check_value(value, np.dtype(kind), f"column_value of column {number}") if steps else None)
+            self.fills.append(check_value(value, np.dtype(kind), f"column_value of column {number}") if steps else None)
         if equal_weights and len(columns) != 1:
             raise ValueError(f"equal_weights are weights for targets, but there are {len(columns)} columns: "
                              "pass the targets as the only one")
@@ -308,7 +308,7 @@ class Batches(keras.utils.PyDataset):
 
     def _padded(self, flat, batch, fill):
         lengths = self.lengths[batch]
-        return _write(flat[_ranges(self.starts[batch], lengths)], lengths, self._steps(batch), self.padding, fill)
+        return write(flat[ranges(self.starts[batch], lengths)], lengths, self._steps(batch), self.padding, fill)
 
     def _batch(self, batch):
         x = self._padded(self.flat, batch, self.fill)
@@ -374,23 +374,23 @@ def pack_sequences(
 
     Raises ValueError as pad_sequences does, and for a sequence without a step or with more than maxlen."""
     dtype = _check_dtype(dtype)
-    fill = _check_value(value, dtype)
-    sequences, lengths, kinds = _look_at(sequences)
+    fill = check_value(value, dtype)
+    sequences, lengths, kinds = look_at(sequences)
     lengths = _checked(lengths)
-    maxlen = int(lengths.max(initial=0)) if maxlen is None else _check_length("maxlen", maxlen)
+    maxlen = int(lengths.max(initial=0)) if maxlen is None else check_length("maxlen", maxlen)
     if lengths.max(initial=0) > maxlen:
         longest = int(lengths.argmax())
         raise ValueError(f"sequence {longest} has {lengths[longest]} steps, more than maxlen={maxlen}: "
                          "raise maxlen or cut the sequence")
-    flat = _flat(sequences, kinds, dtype, np.zeros_like(lengths))
+    flat = flatten(sequences, kinds, dtype, np.zeros_like(lengths))
     rows, starts, numbers = _best_fit(lengths, maxlen)
     shape = (int(rows.max(initial=-1)) + 1, maxlen)
-    cells = _ranges(rows * maxlen + starts, lengths)
+    cells = ranges(rows * maxlen + starts, lengths)
     values = np.full((*shape, *flat.shape[1:]), fill, np.result_type(flat, fill))
     values.reshape(-1, *flat.shape[1:])[cells] = flat
     segment_ids, positions = np.zeros((2, *shape), "int32")
     segment_ids.reshape(-1)[cells] = np.repeat(numbers, lengths)
-    positions.reshape(-1)[cells] = _ranges(np.zeros_like(lengths), lengths)
+    positions.reshape(-1)[cells] = ranges(np.zeros_like(lengths), lengths)
     return Packed(values, segment_ids, positions, rows, starts, lengths)
 
 

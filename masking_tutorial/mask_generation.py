@@ -9,7 +9,7 @@ __all__ = ['show_mask', 'padding_error', 'get_mask', 'is_right_padded', 'lengths
 import keras
 import numpy as np
 from .masks import as_mask, get_mask, is_right_padded, lengths_from_mask, mask_from_lengths
-from .padding import _as_sequences, _check_length, pad_sequences
+from .padding import as_sequences, check_length, pad_sequences
 from .reports import PADDING, VALID, Svg, as_svg, new_figure
 
 _all_ = ["get_mask", "is_right_padded", "lengths_from_mask", "mask_from_lengths"]  # offered here too
@@ -69,8 +69,8 @@ def padding_error(
 
     Raises ValueError if no sequence gets any padding, if one is empty or longer than maxlen, and if an output has
     neither the steps of the input nor a shape that is independent of them."""
-    sequences, lengths = _as_sequences(sequences)
-    maxlen = int(lengths.max(initial=0)) if maxlen is None else _check_length("maxlen", maxlen)
+    sequences, lengths = as_sequences(sequences)
+    maxlen = int(lengths.max(initial=0)) if maxlen is None else check_length("maxlen", maxlen)
     for number, length in enumerate(lengths):
         if not 0 < length <= maxlen:
             raise ValueError(f"sequence {number} has {length} steps: it must have between 1 and maxlen={maxlen}")

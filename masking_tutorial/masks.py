@@ -9,7 +9,7 @@ __all__ = ['is_tensor', 'get_mask', 'attach_mask', 'mask_from_lengths', 'as_mask
 # %% ../nbs/source/masks.ipynb #46cae38e
 import keras
 import numpy as np
-from .padding import _check_length, _check_side
+from .padding import check_length, check_side
 
 # %% ../nbs/source/masks.ipynb #0f48ccda
 def is_tensor(
@@ -74,12 +74,12 @@ def mask_from_lengths(
 
     Raises ValueError for lengths that are no list of integers, negative or longer than maxlen. The values of a
     symbolic tensor are not known yet and are not checked."""
-    _check_side("padding", padding)
+    check_side("padding", padding)
     symbolic = is_tensor(lengths) and not hasattr(lengths, "numpy")
     if symbolic and maxlen is None:
         raise ValueError("the lengths are symbolic, so the longest is not known yet: pass maxlen")
     lengths = lengths if symbolic else np.asarray(lengths)
-    maxlen = maxlen if maxlen is None else _check_length("maxlen", maxlen)
+    maxlen = maxlen if maxlen is None else check_length("maxlen", maxlen)
     dtype = keras.backend.standardize_dtype(lengths.dtype)
     if len(lengths.shape) != 1 or "int" not in dtype and 0 not in lengths.shape:
         raise ValueError(f"lengths has the shape {tuple(lengths.shape)} and dtype {dtype}: "

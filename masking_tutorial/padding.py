@@ -199,13 +199,13 @@ def _flat_step_by_step(sequences, first_places, dtype):
     return np.stack(parts) if parts else np.array(parts, dtype)
 
 
-def _flat(sequences, kinds, dtype, first_places):
+def flatten(sequences, kinds, dtype, first_places):
     "All values one after another, cast: at once where that is possible, else step by step."
     flat = _flat_at_once(sequences, kinds, dtype)
     return _flat_step_by_step(sequences, first_places, dtype) if flat is None else flat
 
 # %% ../nbs/01_padding.ipynb #d8b302c0
-def _ranges(starts, lengths):
+def ranges(starts, lengths):
     "The numbers start, start + 1, ... for each sequence, `length` of them, one after another."
     starts, lengths = starts[lengths > 0], lengths[lengths > 0]
     steps = np.ones(lengths.sum(), int)
@@ -214,7 +214,7 @@ def _ranges(starts, lengths):
     return np.cumsum(steps, out=steps)
 
 # %% ../nbs/01_padding.ipynb #e182416c
-def _write(flat, lengths, maxlen, padding, fill):
+def write(flat, lengths, maxlen, padding, fill):
     "Write flat values, (values, features...), into an array (sequences, maxlen, features...) full of `fill`."
     shape, dtype = (len(lengths), maxlen, *flat.shape[1:]), np.result_type(flat, fill)
     zeros = dtype.kind != "O" and not any(fill.tobytes())
@@ -222,14 +222,14 @@ def _write(flat, lengths, maxlen, padding, fill):
     starts = np.arange(len(lengths)) * maxlen + (maxlen - lengths) * (padding == "pre")
     rows = padded.reshape(-1, *flat.shape[1:])
     if len(flat) < 100 * len(lengths):
-        rows[_ranges(starts, lengths)] = flat
+        rows[ranges(starts, lengths)] = flat
     else:  # so long that it is quicker to copy sequence by sequence
         for start, length, stop in zip(starts.tolist(), lengths.tolist(), np.cumsum(lengths).tolist()):
             rows[start:start + length] = flat[stop - length:stop]
     return padded
 
 # %% ../nbs/01_padding.ipynb #43b0a536
-def _check_side(name, side):
+def check_side(name, side):
     if side not in ("pre", "post"):
         raise ValueError(f"{name}={side!r}: choose 'pre' (before the sequence) or 'post' (after it)")
 
@@ -249,7 +249,7 @@ def _check_dtype(dtype):
                      "and install ml_dtypes for bfloat16 and its kin")
 
 
-def _check_length(name, length):
+def check_length(name, length):
     "Return `length` as an int; raise ValueError for anything but a whole number from 0 on."
     try:
         if operator.index(length) >= 0:
@@ -259,7 +259,7 @@ def _check_length(name, length):
     raise ValueError(f"{name}={length!r}: it must be an integer, 0 or more")
 
 
-def _check_lengths(lengths):
+def check_lengths(lengths):
     "Return lengths as an array of int; raise ValueError for what is no list of integers."
     lengths = np.asarray(lengths)
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" and lengths.size:
@@ -268,7 +268,7 @@ def _check_lengths(lengths):
     return lengths.astype(int)
 
 
-def _check_value(value, dtype, name="value"):
+def check_value(value, dtype, name="value"):
     "Return the padding value as an array of `dtype`; raise ValueError where it does not fit."
     value = _from_arrow(value)
     fill = _cast(np.asarray(value, dtype=object if dtype.kind == "O" else None), dtype)
@@ -318,12 +318,12 @@ def _as_steps(number, one):
                          "pass a list, tuple or array of its steps") from error
 
 # %% ../nbs/01_padding.ipynb #2f9e6ac8
-def _as_sequences(sequences):
+def as_sequences(sequences):
     "A list of sequences and an array of their lengths; a RaggedTensor is known by its `row_splits`."
-    return _look_at(sequences)[:2]
+    return look_at(sequences)[:2]
 
 
-def _look_at(sequences):
+def look_at(sequences):
     "The same, and the set of the types of the sequences: list, tuple, range or NumPy array."
     if hasattr(sequences, "row_splits"):
         if hasattr(sequences.values, "row_splits"):
@@ -341,7 +341,7 @@ def _look_at(sequences):
         lengths = None
     if lengths is None:
         sequences = [_as_steps(number, one) for number, one in enumerate(sequences)]
-        return _look_at(sequences)
+        return look_at(sequences)
     return sequences, lengths, kinds
 
 # %% ../nbs/01_padding.ipynb #35c39bff
@@ -358,16 +358,16 @@ def pad_flat(
 
     Raises ValueError as pad_sequences does, and for lengths that are no integers, that are negative, or that do not
     add up to the number of values."""
-    _check_side("padding", padding)
-    _check_side("truncating", truncating)
+    check_side("padding", padding)
+    check_side("truncating", truncating)
     dtype = _check_dtype(dtype)
-    fill = _check_value(value, dtype)
+    fill = check_value(value, dtype)
     if np.ma.is_masked(values):
         raise ValueError("values is a masked array in which values are masked: pass its .filled(value)")
     values = np.asarray(_from_arrow(values))
     if not values.ndim:
         raise ValueError(f"values is {values!r}, a single value: it must be (values,) or (values, features...)")
-    lengths = _check_lengths(lengths)
+    lengths = check_lengths(lengths)
     negative = np.flatnonzero(lengths < 0)
     if len(negative):
         raise ValueError(f"sequence {negative[0]} has the length {lengths[negative[0]]}: it must be 0 or more")
@@ -379,12 +379,12 @@ def pad_flat(
     if cut.any():
         starts = np.cumsum(lengths) - lengths + cut_before
         lengths = lengths - cut
-        values = values[_ranges(starts, lengths)]
+        values = values[ranges(starts, lengths)]
     flat = _cast(values, dtype)
     if flat is None:  # the slow way names the value at fault
         flat = _flat_step_by_step(np.split(values, np.cumsum(lengths)[:-1]), cut_before, dtype)
     _check_words(value, flat)
-    return _write(flat, lengths, maxlen, padding, fill)
+    return write(flat, lengths, maxlen, padding, fill)
 
 
 def _longest(lengths, maxlen):
@@ -392,7 +392,7 @@ def _longest(lengths, maxlen):
     if maxlen is None and not len(lengths):
         raise ValueError("there are no sequences, so there is no longest one: "
                          "pass maxlen for an array of shape (0, maxlen)")
-    return int(lengths.max()) if maxlen is None else _check_length("maxlen", maxlen)
+    return int(lengths.max()) if maxlen is None else check_length("maxlen", maxlen)
 
 # %% ../nbs/01_padding.ipynb #84f553ff
 def pad_sequences(
@@ -413,20 +413,20 @@ def pad_sequences(
     if hasattr(sequences, "row_splits") and not hasattr(sequences.values, "row_splits"):
         lengths = np.diff(np.asarray(sequences.row_splits))
         return pad_flat(np.asarray(sequences.values), lengths, maxlen, dtype, padding, truncating, value)
-    _check_side("padding", padding)
-    _check_side("truncating", truncating)
+    check_side("padding", padding)
+    check_side("truncating", truncating)
     dtype = _check_dtype(dtype)
-    fill = _check_value(value, dtype)
-    sequences, lengths, kinds = _look_at(sequences)
+    fill = check_value(value, dtype)
+    sequences, lengths, kinds = look_at(sequences)
     maxlen = _longest(lengths, maxlen)
     cut = np.maximum(lengths - maxlen, 0)
     if cut.any():
         from_start = truncating == "pre"
         sequences = [one[max(len(one) - maxlen, 0):] if from_start else one[:maxlen] for one in sequences]
         lengths = lengths - cut
-    flat = _flat(sequences, kinds, dtype, cut * (truncating == "pre"))
+    flat = flatten(sequences, kinds, dtype, cut * (truncating == "pre"))
     _check_words(value, flat)
-    return _write(flat, lengths, maxlen, padding, fill)
+    return write(flat, lengths, maxlen, padding, fill)
 
 # %% ../nbs/01_padding.ipynb #dbb59149
 def unpad(
@@ -438,7 +438,7 @@ def unpad(
 
     Raises ValueError for lengths that are no integers, or not one for each row,
     negative or longer than a row."""
-    _check_side("padding", padding)
+    check_side("padding", padding)
     padded, lengths = np.asarray(padded), np.asarray(lengths)
     if padded.ndim < 2:
         raise ValueError(f"padded has the shape {padded.shape}: "
@@ -467,7 +467,7 @@ def padding_waste(
     if lengths.ndim != 1 or not lengths.size or lengths.dtype.kind not in "iu" or lengths.min() < 0:
         raise ValueError(f"lengths is {reprlib.repr(lengths.tolist())}: "
                          "it must be a list of integers, 0 or more, and not empty")
-    batch_size = len(lengths) if batch_size is None else _check_length("batch_size", batch_size)
+    batch_size = len(lengths) if batch_size is None else check_length("batch_size", batch_size)
     if not batch_size:
         raise ValueError("batch_size=0: a batch has at least one sequence")
     starts = np.arange(0, len(lengths), batch_size)
