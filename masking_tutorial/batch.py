@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Axis', 'Batch', 'random_like', 'is_float', 'unpack', 'as_array', 'check_ids', 'read_batch', 'make_batch']
 
-# %% ../nbs/source/batch.ipynb #6fc269ad
+# %% ../nbs/source/batch.ipynb #26082645
 import dataclasses, os, re
 from collections.abc import Mapping
 import keras
 import numpy as np
 import tensorflow as tf
 from .masks import is_right_padded, lengths_from_mask, mask_from_lengths
-from .observe import Run, observe
+from .observe import observe
 
 # %% ../nbs/source/batch.ipynb #e26e4f63
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -296,13 +296,13 @@ class _Reader:
         self.partial = [number for number in masks if any(_marks_some_of(self, number, other) for other in masks)]
         return [number for number in masks if number not in self.partial]
 
-# %% ../nbs/source/batch.ipynb #bd95c245
+# %% ../nbs/source/batch.ipynb #d07c72b2
 def _label(key, spec):
-    "What an input is called: its key or place, and the name of its keras.Input, if it was given one."
+    "What an input is called: by the name of its keras.Input, if it was given one, or by its key or place."
     name = getattr(spec, "name", key)
     if name == key or name.startswith("keras_tensor"):
         return key
-    return name if key == "the batch" else f"{key} {name}"
+    return name
 
 
 def _specs_of(model, keys):
@@ -346,7 +346,7 @@ def _marks_some_of(reader, number, other):
     words = _words_of(reader, number)
     return not any(words & _words_of(reader, each) for each in reader.timed if each not in (number, other))
 
-# %% ../nbs/source/batch.ipynb #10353f17
+# %% ../nbs/source/batch.ipynb #8354fa71
 def _valid(reader):
     "From the number of an input to its mask (batch, time) and how it was found out."
     found = {}
@@ -362,7 +362,7 @@ def _valid(reader):
         if number in found and not np.array_equal(found[number][0], given):
             raise ValueError(f"the input {reader.labels[number]} marks other steps than lengths: "
                              "a mask is True where a step is valid")
-        found[number] = given, "it is a mask"
+        found[number] = given, f"from the mask {reader.labels[number]}"
     for number in reader.timed:
         partner = None if number in found else _partner(reader, number, made)
         if partner is not None:

@@ -303,7 +303,7 @@ def _no_sequence(what, one, wanted):
 
 def _as_steps(number, one):
     "A sequence as list, tuple, range or NumPy array; raises ValueError for what is none."
-    if type(one) in _PLAIN and getattr(one, "ndim", 1):
+    if type(one) in _PLAIN and getattr(one, "ndim", None) != 0:
         return one
     one = _from_arrow(one)
     if _has_no_steps(one):
