@@ -13,8 +13,8 @@ import numpy as np
 from keras import ops
 from .datasets import PADDING, VALID, Svg, as_svg, new_figure
 from .mask_generation import mask_from_lengths
-from .padding import (_check_dtype, check_length, check_lengths, check_side, check_value, flatten,
-                                      _from_arrow, _has_no_steps, look_at, ranges, write)
+from .padding import (check_dtype, check_length, check_lengths, check_side, check_value, flatten,
+                                      from_arrow, has_no_steps, look_at, ranges, write)
 
 # %% ../nbs/11_batching.ipynb #84cbe681
 def plan_batches(
@@ -138,10 +138,10 @@ def plan_cells(
 def _rows_of(what, column):
     "The rows of a column as one array, where all have the same shape; else as a list of arrays."
     if not hasattr(column, "row_splits"):  # of a RaggedTensor
-        column = _from_arrow(column)
+        column = from_arrow(column)
         try:
             rows = np.asarray(column)
-            if rows.dtype != object or rows.ndim != 1 or not rows.size or _has_no_steps(rows[0]):
+            if rows.dtype != object or rows.ndim != 1 or not rows.size or has_no_steps(rows[0]):
                 return rows
         except ValueError:  # rows of different lengths
             pass
@@ -247,7 +247,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__(**kwargs)
         check_side("padding", padding)
         check_side("truncating", truncating)
-        dtype = _check_dtype(dtype)
+        dtype = check_dtype(dtype)
         self.padding, self.with_mask, self.multiple = padding, with_mask, multiple
         self.fill = check_value(value, dtype)
         sequences, lengths, kinds = look_at(sequences)
@@ -373,7 +373,7 @@ def pack_sequences(
     """Pack several sequences in a row, so that few rows are needed.
 
     Raises ValueError as pad_sequences does, and for a sequence without a step or with more than maxlen."""
-    dtype = _check_dtype(dtype)
+    dtype = check_dtype(dtype)
     fill = check_value(value, dtype)
     sequences, lengths, kinds = look_at(sequences)
     lengths = _checked(lengths)

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import random_layers as own
-from benchmarks.verdicts import judged
 from keras import layers as L
 from random_models import Form, Meter, Plan, Spoil, build, new_group, new_source, random_case
+
+from benchmarks.verdicts import judged
 
 pytestmark = [
     pytest.mark.usefixtures("seeded"),
