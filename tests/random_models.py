@@ -23,6 +23,7 @@ from keras import ops
 from random_layers import IDS
 
 RECURRENT = (L.GRU, L.LSTM, L.SimpleRNN)
+ACTIVATIONS = ("leaky_relu", "tanh", "gelu")  # none that can be zero for all values, and hide what is before it
 NOTHING, SOMETHING = 1e-5, 1e-3  # a difference below the first is rounding, one above the second is a fault
 RIVERS = """avon cam cherwell coln dart dee derwent don eden esk exe fal ivel kennet kent lea lune mersey mole nene orwell
     ouse parrett ribble severn soar stour swale tamar tame tees teme thames trent tyne ure wear wey wye yare""".split()
@@ -687,7 +688,7 @@ def dense(plan, x):
     size = plan.pick(4, 6, 8)
     if plan.zeros:
         return plan.add(L.Dense, x, to=size, units=size, use_bias=False)
-    return plan.add(L.Dense, x, to=size, units=size, activation=plan.pick("relu", "tanh", "gelu"))
+    return plan.add(L.Dense, x, to=size, units=size, activation=plan.pick(*ACTIVATIONS))
 
 
 def recurrent(plan, x, sequences=True, kind=with_mask):
@@ -996,7 +997,7 @@ def path(plan, group, name, mode, fault=None, pooled=True, x=None):
 def ended(plan, x, pool):
     "One output or two."
     if pool is not None:
-        pool = plan.add(L.Dense, pool, to=5, units=5, activation="relu") if plan.chance(0.4) else pool
+        pool = plan.add(L.Dense, pool, to=5, units=5, activation=plan.pick(*ACTIVATIONS)) if plan.chance(0.4) else pool
         plan.outputs.append(plan.add(L.Dense, pool, to=3, units=3))
     if pool is None or plan.chance(0.2) and not plan.one_length:
         plan.outputs.append(plan.add(L.Dense, x, to=2, units=2) if plan.chance(0.7) else x)
@@ -1215,7 +1216,7 @@ def attempted(seed, random, fault, small, log):
         log("not planted", plan)
         return None
     form = drawn_form(plan)
-    keras.backend.clear_session(free_memory=False)  # so that names that Keras makes do not depend on what was built before
+    keras.backend.clear_session(free_memory=False)  # the names that Keras makes depend on what was built before
     keras.utils.set_random_seed(seed)
     built = build(plan, form)
     trained = plan.chance(0.6)
