@@ -346,7 +346,7 @@ def _marks_some_of(reader, number, other):
     words = _words_of(reader, number)
     return not any(words & _words_of(reader, each) for each in reader.timed if each not in (number, other))
 
-# %% ../nbs/source/batch.ipynb #8354fa71
+# %% ../nbs/source/batch.ipynb #c54166d9
 def _valid(reader):
     "From the number of an input to its mask (batch, time) and how it was found out."
     found = {}
@@ -418,9 +418,13 @@ def _partner(reader, number, made):
     "The mask among the inputs that belongs to this input: of as many steps, and the one whose name is most alike."
     leaf = reader.leaves[number]
     masks = [mask for mask in reader.masks if reader.leaves[mask].shape == leaf.shape[:2]]
-    if number in made:  # it has a mask of its own, where a mask among the inputs is named after another one
-        masks = [mask for mask in masks if _words_of(reader, mask) & _words_of(reader, number) or not any(
-            _words_of(reader, mask) & _words_of(reader, other) for other in reader.timed if other not in (number, mask))]
+    def named_after_another(mask):
+        return not _words_of(reader, mask) & _words_of(reader, number) and any(
+            _words_of(reader, mask) & _words_of(reader, other) for other in reader.timed if other not in (number, mask))
+
+    # with a mask or with padding of its own, an input has nothing to do with a mask that is named after another one
+    masks = [mask for mask in masks if not named_after_another(mask) or number not in made and _is_filler(
+        reader, number, reader.leaves[mask].astype(bool))]
     if len(masks) < 2:
         return masks[0] if masks else None
     words = set(reader.labels[number].lower().replace("/", "_").split("_"))
@@ -492,7 +496,7 @@ def _filled(reader, number):
     # of the two ends, that where more padding stands
     return max(sides.values(), key=lambda mask: (~mask).sum())
 
-# %% ../nbs/source/batch.ipynb #a310dc00
+# %% ../nbs/source/batch.ipynb #0806078e
 def _from_data(reader, found):
     "Add the inputs that only their data speak for, those first that an embedding reads and that have no empty sequence."
     left = [number for number in reader.timed if number not in found]
@@ -508,7 +512,8 @@ def _from_data(reader, found):
         near = [other for other in found if found[other][0].shape == shape and not found[other][0].all()]
         shared = next((other for other in near if _is_filler(reader, number, found[other][0])), None)
         if shared is None and near:
-            shared = None if _stands_apart(reader, number, near[0], found) else near[0]
+            padded = patterns[number].any(axis=1).all() and not patterns[number].all()
+            shared = None if padded or _stands_apart(reader, number, near[0], found) else near[0]
         if shared is not None:
             found[number] = found[shared][0], f"as those of {reader.labels[shared]}"
         else:
