@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['AuditReport', 'audit']
 
-# %% ../nbs/source/audit.ipynb #b2228edf
+# %% ../nbs/source/audit.ipynb #ee626a82
 import html
-from .contract import PaddingReport, ask_clauses, check_options
+from .contract import ask_clauses, check_options
 from .judge import observed
-from .leaks import LeakReport, leaks_of
+from .leaks import leaks_of
 from .observe import untouched
 from .reference import prepare
 from .reports import Report, shortened, telling

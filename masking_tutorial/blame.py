@@ -6,18 +6,18 @@
 __all__ = ['NO_MASK', 'REMEDIES', 'MASK_REMEDIES', 'COUNTERPARTS', 'Masks', 'Loss', 'lost_before', 'Remedy',
            'arguments_for_masks', 'mends', 'remedies_for', 'counterpart_mends', 'disturbed_by_neighbours']
 
-# %% ../nbs/source/blame.ipynb #591b6494
+# %% ../nbs/source/blame.ipynb #dc925e2e
 import dataclasses, inspect
-from typing import Callable
+from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
-from .compare import Arrangement, as_numbers, deviation
+from .compare import as_numbers, deviation
 from .custom_layers import MaskedConv1D, MaskedGlobalMaxPooling1D
 from .judge import NO_NUMBERS
-from .masks import attach_mask, expand_mask, mask_from_lengths
-from .observe import fate, fate_in_words, is_built_in, observe, repeat
-from .reference import normal_like, raises, spoiling
+from .masks import expand_mask, mask_from_lengths
+from .observe import observe, repeat
+from .reference import normal_like, Spoiling
 
 # %% ../nbs/source/blame.ipynb #5c401225
 class Masks:
@@ -286,8 +286,8 @@ def _state_in(masks, call, number):
     plain = masks.run.calls.get(call.path)
     return masks.state(plain if plain is not None and len(plain.inputs) == len(call.inputs) else call, "inputs", number)
 
-# %% ../nbs/source/blame.ipynb #c7204050
-COUNTERPARTS = {keras.layers.Conv1D: MaskedConv1D, keras.layers.GlobalMaxPooling1D: MaskedGlobalMaxPooling1D}
+# %% ../nbs/source/blame.ipynb #19505a76
+COUNTERPARTS: dict = {keras.layers.Conv1D: MaskedConv1D, keras.layers.GlobalMaxPooling1D: MaskedGlobalMaxPooling1D}
 
 
 def counterpart_mends(
@@ -304,7 +304,6 @@ def counterpart_mends(
         layer.set_weights(call.layer.get_weights())
     except (TypeError, ValueError):  # as MaskedConv1D refuses "same" with strides
         return None
-    remedy = Remedy("counterpart", None, _attached, "")
     alone = masks.reference.calls(call)
     replaced = dataclasses.replace(call, layer=layer)
     if alone is None:
@@ -313,12 +312,12 @@ def counterpart_mends(
     rights = [masks.right(call, "inputs", 0, arrangement)]
     if rights[0] is None:
         return None
-    outputs = repeat(replaced, **remedy.changes(call, rights))
+    outputs = repeat(replaced, **_attached(call, rights))
     expected = [np.asarray(one.outputs[0]) for one in alone]
     apart = deviation(outputs[0], expected, arrangement)
     return ours if apart is not None and apart.size <= masks.search.subject.tolerance else None
 
-# %% ../nbs/source/blame.ipynb #8a405d0b
+# %% ../nbs/source/blame.ipynb #5b859bc5
 def disturbed_by_neighbours(
     call,   # a Call that leaks, of a judged run
     masks,  # Masks
@@ -331,7 +330,7 @@ def disturbed_by_neighbours(
     place = judge.found[call.path].row
     row = subject.rows[place]
     own = judge.arrangement._replace(rows=(row,))
-    change = spoiling(subject.valid(own), normal_like(np.random.default_rng(0))) if judge.spoil else None
+    change = Spoiling(subject.valid(own), normal_like(np.random.default_rng(0))) if judge.spoil else None
     run = observe(subject.call, own.inputs(), change)
     same = None if run.error is not None else run.calls.get(call.path)
     if same is None:

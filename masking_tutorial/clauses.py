@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['amount', 'rounding', 'side', 'content', 'sources_of', 'influence_of_padding', 'strength_of', 'neighbours',
-           'gradients', 'mask_of_output', 'training', 'predict', 'compiled', 'saved', 'model_outputs']
+           'gradients', 'mask_of_output', 'training', 'predict', 'compiled', 'saved']
 
-# %% ../nbs/source/clauses.ipynb #34187efb
+# %% ../nbs/source/clauses.ipynb #792c6907
 import functools, math, pathlib, tempfile
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from .compare import TOLERANCES, as_numbers, difference, places, worst_of
 from .masks import attach_mask, get_mask
 from .observe import calls_per_step, observe, untouched
 from .reference import (
-    answers, begins_features, makes_mask, may_hold_garbage, normal_like, spoiled_where, spoiling)
+    answers, begins_features, makes_mask, may_hold_garbage, normal_like, spoiled_where, Spoiling)
 
 # %% ../nbs/source/clauses.ipynb #f721f8e3
 @register_clause("amount")
@@ -74,7 +74,7 @@ def rounding(
 def _as_tensors(inputs):
     return keras.tree.map_structure(tf.convert_to_tensor, inputs)
 
-# %% ../nbs/source/clauses.ipynb #a3f29308
+# %% ../nbs/source/clauses.ipynb #da2743fb
 @register_clause("side")
 def side(case):
     "Each sequence alone, and padded on another side that the caller asks for."
@@ -83,7 +83,7 @@ def side(case):
     if not others:
         if case.options["sides"]:
             return ClauseRow("", KEPT, f"the batch itself is padded '{case.options['sides'][0]}'", 0.0)
-        raise NotApplicable(f"only padding '{' and '.join(sorted(own))}' was asked for; name others in sides")
+        raise NotApplicable("no other side was asked for; name it in sides")
     case.needs_freedom()
     rows = []
     for each in others:
@@ -92,7 +92,7 @@ def side(case):
                            f"each sequence alone, and padded '{each}'"))
     return max(rows, key=lambda row: row.difference)
 
-# %% ../nbs/source/clauses.ipynb #ca212472
+# %% ../nbs/source/clauses.ipynb #76b0ec68
 @register_clause("content")
 def content(case):
     "Other values at padded steps."
@@ -106,15 +106,28 @@ def content(case):
             return outputs
         found.append(case.apart(outputs, arrangement, case.in_batch))
     for scale in (10.0, 100.0) + (math.nan,) * case.options["nan"]:
-        change = spoiling(valid, normal_like(case.random, scale), where)
+        change = Spoiling(valid, normal_like(case.random, scale), where)
         outputs = _run_or_blame(case, arrangement, change=change)
         if isinstance(outputs, ClauseRow):
             return outputs
         if change.spoiled:
             found.append(case.apart(outputs, arrangement, case.in_batch))
+    if not found and case.batch.faulty:
+        raise NotTested(f"the mask that '{case.batch.faulty[0][0]}' makes marks other steps than are valid")
     if not found:
         raise NotApplicable("the model makes no mask and is told of none, so it cannot know what is padding")
-    return judged(worst_of(found), case, arrangement, "other values at padded steps")
+    return judged(worst_of(found), case, arrangement, "other values at padded steps" + _not_varied(case, allowed, where))
+
+
+def _not_varied(case, allowed, where):
+    "The inputs whose padding never held other values, in words."
+    valid = case.subject.valid(case.subject.arrangement())
+    run = observe(case.subject.call, case.subject.arrangement().inputs(), operations=False)
+    made = [mask for call in run.calls.values() if (mask := where(call, valid)) is not None]
+    missing = [case.batch.names[number] for axis, mask in zip(case.batch.axes, valid) for number in axis.inputs
+               if number not in allowed and number not in case.batch.masks
+               and not any(np.array_equal(mask, each) for each in made)]
+    return f", but not in {', '.join(missing)}, where nothing tells the model what is padding" if missing else ""
 
 
 def _run_or_blame(case, arrangement, **options):
@@ -124,16 +137,15 @@ def _run_or_blame(case, arrangement, **options):
     except Exception as error:  # it took the batch as it was: so it reads what stands at padded steps
         return ClauseRow("", BROKEN, f"{raised_words(error)} with other values at padded steps", math.inf)
 
-# %% ../nbs/source/clauses.ipynb #ef8b8132
+# %% ../nbs/source/clauses.ipynb #f80e28d2
 def sources_of(subject, arrangement, tape):
     "The float inputs as watched tensors, and a function for observe that watches what is made from other inputs."
     valid = subject.valid(arrangement)
-    leaves = keras.tree.flatten(arrangement.inputs())
+    leaves = list(map(tf.convert_to_tensor, keras.tree.flatten(arrangement.inputs())))
     watched = []  # of (tensor, its mask)
     timed = {number: mask for axis, mask in zip(subject.batch.axes, valid) for number in axis.inputs}
     for number, mask in timed.items():
-        if is_float(leaves[number].dtype) and number not in subject.batch.masks:
-            leaves[number] = tf.convert_to_tensor(leaves[number])
+        if leaves[number].dtype.is_floating and number not in subject.batch.masks:
             tape.watch(leaves[number])
             watched.append((leaves[number], mask))
 
@@ -305,7 +317,7 @@ def _stale_alone(case, number):
     output = case.run(case.subject.arrangement([row], None))[number]
     return get_mask(output) is not None and tuple(get_mask(output).shape) != tuple(output.shape[:2])
 
-# %% ../nbs/source/clauses.ipynb #6655328a
+# %% ../nbs/source/clauses.ipynb #251663c1
 @register_clause("training")
 def training(case):
     "Answers and statistics in training mode, with more padding and with other values in it."
@@ -316,7 +328,7 @@ def training(case):
     layers_inside = _layers_of(case)
     with _without_randomness(layers_inside):
         before, found = _in_training(case, call, layers_inside, arrangement), []
-        change = spoiling(case.subject.valid(arrangement), normal_like(case.random))
+        change = Spoiling(case.subject.valid(arrangement), normal_like(case.random))
         found.append(_in_training(case, call, layers_inside, arrangement, change))
         if not case.subject.fixed:
             found.append(_in_training(case, call, layers_inside, case.subject.arrangement(more=3)))
@@ -372,7 +384,7 @@ def _apart_in_training(before, after):
         sizes.append(float(difference(a, b).max(initial=0)) / size)
     return max(zip(sizes, names))
 
-# %% ../nbs/source/clauses.ipynb #f43e45c3
+# %% ../nbs/source/clauses.ipynb #236e972f
 @register_clause("predict")
 def predict(case):
     "Called, and with predict."
@@ -433,13 +445,9 @@ def saved(case):
             loaded = keras.saving.load_model(path, compile=False)
             outputs = answers(loaded(arrangement.inputs()), len(case.rows))
         except Exception as error:  # a class that is not registered, a Lambda, and much else
-            raise NotTested(f"saving or loading raises {type(error).__name__}: {' '.join(str(error).split())[:120]}") from error
-    for number, (before, after) in enumerate(zip(model_outputs(model, arrangement), outputs)):
-        masks = [None if mask is None else np.asarray(mask) for mask in (get_mask(before), get_mask(after))]
-        if not np.array_equal(*masks):
+            raise NotTested(f"saving or loading {raised_words(error)}") from error
+    for number, (before, after) in enumerate(zip(answers(model(arrangement.inputs()), len(case.rows)), outputs)):
+        masks = [np.zeros(0) if mask is None else np.asarray(mask) for mask in (get_mask(before), get_mask(after))]
+        if not np.array_equal(masks[0], masks[1]):
             return ClauseRow("", BROKEN, "the mask of the output is another one after loading", where=f"output {number}")
     return judged(case.apart(outputs, arrangement, case.in_batch), case, arrangement, "before saving, and after loading")
-
-
-def model_outputs(model, arrangement):
-    return answers(model(arrangement.inputs()), len(arrangement.rows))

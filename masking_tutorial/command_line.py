@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['EXTRAS', 'read_npz', 'load_model', 'main']
 
-# %% ../nbs/source/command_line.ipynb #26abdfd5
-import argparse, importlib, json, pathlib, re, sys, warnings
+# %% ../nbs/source/command_line.ipynb #028d6f8d
+import argparse, importlib, json, pathlib, sys, warnings
 import keras
 import numpy as np
 from .audit import audit
+from .case import missing_class
 from .contract import check_names, untested
 
-# %% ../nbs/source/command_line.ipynb #ff502eb5
+# %% ../nbs/source/command_line.ipynb #0cc1659b
 EXTRAS = "targets", "sample_weight", "lengths"
 
 
@@ -69,14 +70,12 @@ def load_model(
     try:
         return keras.saving.load_model(path)  # in safe mode: Python code in the file is refused
     except Exception as error:  # Keras raises many types here
-        text = " ".join(str(error).split())
-        missing = re.search(r"[Cc]ould not locate (?:class|function) '([^']+)'", text)
-        if missing:
-            raise ValueError(f"{path} cannot be loaded: the class {missing[1]} is not known. Name the module that defines "
+        if missing := missing_class(error):
+            raise ValueError(f"{path} cannot be loaded: the class {missing} is not known. Name the module that defines "
                              "and registers it: --import MODULE") from error
-        raise ValueError(f"{path} cannot be loaded in Keras' safe mode: {text[:400]}") from error
+        raise ValueError(f"{path} cannot be loaded in Keras' safe mode: {' '.join(str(error).split())[:400]}") from error
 
-# %% ../nbs/source/command_line.ipynb #e7d8e850
+# %% ../nbs/source/command_line.ipynb #f07f278f
 def _parser():
     parser = argparse.ArgumentParser(prog="mask-audit", description=(
         "Say whether padding changes the answers of a saved Keras model, and which layer lets it. Exit code 0: nothing is "
@@ -147,7 +146,7 @@ def _progress():
     "A bar of tqdm, if it is installed and there is a terminal; else a line for each step."
     if sys.stderr.isatty():
         try:
-            from tqdm import tqdm
+            tqdm = importlib.import_module("tqdm").tqdm
             return tqdm(bar_format="{desc} ({elapsed})", leave=False).set_description
         except ImportError:
             pass

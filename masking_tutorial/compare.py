@@ -6,11 +6,10 @@
 __all__ = ['TOLERANCES', 'USUAL_TOLERANCE', 'tolerance_of', 'as_numbers', 'difference', 'sizes_of', 'Arrangement', 'places',
            'Deviation', 'deviation', 'worst_of']
 
-# %% ../nbs/source/compare.ipynb #370a5087
+# %% ../nbs/source/compare.ipynb #e41b0539
 from typing import NamedTuple
-import keras
 import numpy as np
-from .batch import is_float
+from .batch import Batch, is_float
 
 # largest difference that counts as equal, as a share of the largest value, for what is computed in these types
 TOLERANCES = {"float16": 2e-2, "bfloat16": 1e-1}
@@ -59,14 +58,14 @@ def sizes_of(
     usual = np.median(sizes[sizes > 0]) if (sizes > 0).any() else 0
     return np.maximum(sizes, max(sizes.max(initial=0, where=sizes <= far * usual), 0) or 1.0)
 
-# %% ../nbs/source/compare.ipynb #f99641c7
+# %% ../nbs/source/compare.ipynb #4fd6377f
 class Arrangement(NamedTuple):
     "How a batch was put together, as far as padding is concerned."
-    batch: object          # the Batch
+    batch: Batch           # what is put together
     rows: tuple            # numbers of its sequences, in order
-    more: object = 0       # as for Batch.arrange
-    side: object = None    # the same
-    vary: object = None    # the same
+    more: int | None = 0   # as for Batch.arrange
+    side: str | None = None  # the same
+    vary: tuple | None = None  # the same
 
     def inputs(self, **options):
         "The inputs, put together in this way."
@@ -95,7 +94,7 @@ def places(
         return None
     if any(there > size for one in alone for there, size in zip(one[1:], shape[1:])):
         return None
-    found = [[row] for row in range(len(alone))]
+    found: list[list] = [[row] for row in range(len(alone))]
     for place, size in enumerate(shape[1:], start=1):
         longer = [size - one[place] for one in alone]
         side = arrangement.sides_of(longer) if any(longer) else "post"
@@ -103,7 +102,7 @@ def places(
             index.append(slice(0, size - extra) if side == "post" else slice(extra, size))
     return [tuple(index) for index in found]
 
-# %% ../nbs/source/compare.ipynb #df964633
+# %% ../nbs/source/compare.ipynb #4b21ec24
 class Deviation(NamedTuple):
     "The largest difference at valid steps, and where it is."
     size: float     # as a share of the largest value; NaN where nothing could be compared
@@ -133,8 +132,8 @@ def deviation(
         apart = difference(tensor[place], one[0]) / sizes
         if apart.size and apart.max() > worst.size:
             timed = len(place) > 1 and place[1] != slice(0, tensor.shape[1])
-            step = np.unravel_index(apart.argmax(), apart.shape)[0] if apart.ndim else None
-            worst = Deviation(float(apart.max()), row, int(step) if timed or _is_timed(found) else None, output)
+            step = int(np.unravel_index(apart.argmax(), apart.shape)[0]) if apart.ndim else 0
+            worst = Deviation(float(apart.max()), row, step if timed or _is_timed(found) else None, output)
     return worst
 
 

@@ -5,19 +5,18 @@
 # %% auto #0
 __all__ = ['InfluenceRow', 'Influence', 'influence']
 
-# %% ../nbs/source/influence.ipynb #81f48eb9
+# %% ../nbs/source/influence.ipynb #dca7530e
 from typing import NamedTuple
-import keras
 import numpy as np
 import tensorflow as tf
-from .case import Case, make_case
+from .case import make_case
 from .clauses import sources_of, strength_of
 from .compare import places
 from .observe import observe, untouched
 from .reference import answers, prepare
 from .reports import LEAK, PADDING, VALID, Report, as_svg, new_figure
 
-# %% ../nbs/source/influence.ipynb #3dfdfcd1
+# %% ../nbs/source/influence.ipynb #5e10a73b
 class InfluenceRow(NamedTuple):
     "How much padding tells a sequence."
     name: str       # "sequence 0" and so on
@@ -46,25 +45,25 @@ class Influence(Report):
     def figure(self,
         sequence=0,  # place of the sequence among those of the matrix
     ):
-        """Draw the matrix of one sequence, padding to the right of a line in red; returns an Svg.
+        """Draw the matrix of one sequence: blue for what a valid step tells, red for what padding tells; returns an Svg.
 
-        Raises ImportError where matplotlib is missing."""
-        from matplotlib.colors import LinearSegmentedColormap
-        matrix, valid = self.matrix[sequence], self.valid[sequence]
-        figure, (axis,) = new_figure(width=0.45 * matrix.shape[1] + 1.5, height=0.45 * matrix.shape[0] + 0.9)
-        for color, columns in ((VALID, valid), (LEAK, ~valid)):
-            colors = LinearSegmentedColormap.from_list("", ["#ffffff", color])
-            shown = np.ma.masked_where(~np.broadcast_to(columns, matrix.shape) | np.isnan(matrix), matrix)
-            axis.imshow(shown, cmap=colors, vmin=0, vmax=1, aspect="auto", interpolation="none")
-        for step in np.flatnonzero(~valid):
-            axis.text(step, -0.75, "pad", ha="center", fontsize=7, color="#888888")
-        axis.set(xlabel="step of the input", ylabel="step of the output", xticks=range(matrix.shape[1]),
-                 yticks=range(matrix.shape[0]))
-        row = self.rows[sequence]
+        Rows of padded output steps are grey. Raises ImportError where matplotlib is missing."""
+        matrix, valid, row = self.matrix[sequence], self.valid[sequence], self.rows[sequence]
+        figure, (axis,) = new_figure(width=0.45 * matrix.shape[1] + 1.6, height=0.4 * matrix.shape[0] + 1.2)
+        for (step_out, step_in), strength in np.ndenumerate(matrix):
+            color = PADDING if np.isnan(strength) else VALID if valid[step_in] else LEAK
+            # from a first shade on, for a weak influence is one
+            alpha = 1.0 if np.isnan(strength) else 0.0 if strength < 1e-6 else 0.25 + 0.75 * min(float(strength), 1.0)
+            axis.fill([step_in, step_in + 1, step_in + 1, step_in], [step_out, step_out, step_out + 1, step_out + 1],
+                      facecolor=color, alpha=round(alpha, 2), edgecolor="#cccccc", linewidth=0.5)
+        names = [str(step) if ok else "pad" for step, ok in enumerate(valid)]
+        axis.set(xlim=(0, matrix.shape[1]), ylim=(matrix.shape[0], 0), xlabel="input step", ylabel="output step")
+        axis.set_xticks(np.arange(matrix.shape[1]) + 0.5, names, fontsize=8)
+        axis.set_yticks(np.arange(matrix.shape[0]) + 0.5, map(str, range(matrix.shape[0])), fontsize=8)
         return as_svg(figure, f"Influence of each input step on each output step, for {row.name}: padding has "
                               + (f"an influence, {row.padding:.2f} of the strongest." if row.offends else "none."))
 
-# %% ../nbs/source/influence.ipynb #6c726a0c
+# %% ../nbs/source/influence.ipynb #0b95b3be
 def influence(
     model,         # model, layer, or function of one batch
     batch=None,    # padded batch, as for check_padding
@@ -75,7 +74,7 @@ def influence(
     tolerance=None,  # as for check_padding
     seed=0,        # for the directions in which the derivative is taken
 ) -> Influence:    # true if no padded step has an influence
-    """Take the derivative of each valid output step by each input step, of the first float output and the first input.
+    """Take the derivative of each valid output step by each input step, of the first float output.
 
     It is taken at float inputs, behind the layer that makes the mask, or behind an embedding, in a random direction of
     the features. Raises what check_padding raises, and ValueError where no output depends on floats for each step."""
@@ -105,18 +104,31 @@ def _influence(case):
         steps = outputs[number].shape[1] if timed else 1
         pulled = [tf.reduce_sum(tf.cast(outputs[number][:, step] if timed else outputs[number], "float32") * direction)
                   for step in range(steps)]
-    source, valid = watched[0]
-    matrix = np.full((len(case.rows), steps, source.shape[1]), np.nan)
+    groups = []  # of the axes, in the order of the batch: which sources follow which
+    for axis, mask in zip(case.batch.axes, case.subject.valid(arrangement)):
+        sources = [tensor for tensor, own in watched if own.shape == mask.shape and np.array_equal(own, mask)]
+        if sources:
+            groups.append((axis, mask, _matrix(tape, pulled, sources, mask, where, timed)))
+    # the axis whose padding tells most
+    axis, valid, matrix = max(groups, key=lambda group: np.nanmax(group[2] * ~group[1][:, None], initial=0))
+    names = ", ".join(case.batch.names[number] for number in axis.inputs)
+    return _report(case, matrix, valid, f"drawn: output {number} by the steps of {names}")
+
+
+def _matrix(tape, pulled, sources, valid, where, timed):
+    "The strongest derivative of each output step by each input step, over some sources; NaN at padded output steps."
+    matrix = np.full((len(valid), len(pulled), valid.shape[1]), np.nan)
     for step, total in enumerate(pulled):
-        gradient = tape.gradient(total, source)
-        strength = np.zeros(valid.shape) if gradient is None else strength_of(gradient)
+        gradients = [gradient for gradient in tape.gradient(total, sources) if gradient is not None]
+        strength = np.max([np.zeros(valid.shape), *map(strength_of, gradients)], axis=0)
+        strength = np.nan_to_num(strength, nan=float(np.finfo("float32").max))  # NaN is an influence
         for place, index in enumerate(where):
-            if not timed or step in range(*index[1].indices(steps)):
+            if not timed or step in range(*index[1].indices(len(pulled))):
                 matrix[place, step] = strength[place]
-    return _report(case, matrix, valid)
+    return matrix
 
 
-def _report(case, matrix, valid):
+def _report(case, matrix, valid, note):
     largest = np.nanmax(np.where(valid[:, None], matrix, np.nan), initial=0) or 1.0
     matrix = matrix / largest
     rows = []
@@ -124,4 +136,4 @@ def _report(case, matrix, valid):
         by_padding = float(np.nanmax(matrix[place][:, ~valid[place]], initial=0))
         rows.append(InfluenceRow(f"sequence {row}", float(np.nanmax(matrix[place][:, valid[place]], initial=0)), by_padding,
                                  by_padding > case.tolerance))
-    return Influence(matrix, valid, rows, list(case.subject.notes), case.rows)
+    return Influence(matrix, valid, rows, [note, *case.subject.notes], case.rows)

@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['NO_NUMBERS', 'Reference', 'Judgement', 'Judge', 'with_effect', 'Search', 'RaisedForGarbage', 'search', 'observed']
 
-# %% ../nbs/source/judge.ipynb #c5e0e240
+# %% ../nbs/source/judge.ipynb #db658fb9
 import dataclasses
 import numpy as np
 import tensorflow as tf
 import keras
 from .batch import random_like
-from .compare import as_numbers, deviation, difference, places
+from .compare import as_numbers, deviation, places
 from .masks import attach_mask, get_mask
-from .observe import observe
-from .reference import answers, check_repeats, may_hold_garbage, normal_like, spoiled_where, spoiling
+from .observe import Run, observe
+from .reference import answers, check_repeats, may_hold_garbage, normal_like, spoiled_where, Spoiling
 
-# %% ../nbs/source/judge.ipynb #1b7aee21
+# %% ../nbs/source/judge.ipynb #f817ffd4
 NO_NUMBERS = (tf.resource, tf.variant, tf.string)  # types of tensors that hold no numbers
 
 
@@ -60,9 +60,9 @@ class Reference:
         if tensor.dtype in NO_NUMBERS or tuple(tensor.shape[:1]) != (len(rows),):
             return None
         array = np.asarray(tensor)
-        axes = {size: next((axis for axis in self.subject.batch.axes if axis.steps == size), None) for size in array.shape[1:]}
-        return [array[(slice(place, place + 1), *(slice(None) if axes[size] is None else axes[size].span(row, size)
-                                                  for size in array.shape[1:]))] for place, row in enumerate(rows)]
+        axes = {axis.steps: axis for axis in reversed(self.subject.batch.axes)}
+        return [array[(slice(place, place + 1), *[axes[size].span(row, size) if size in axes else slice(None)
+                                                  for size in array.shape[1:]])] for place, row in enumerate(rows)]
 
 # %% ../nbs/source/judge.ipynb #14e856a8
 @dataclasses.dataclass(frozen=True)
@@ -127,14 +127,14 @@ def with_effect(
             needed |= {id(tensor) for tensor in call.inputs}
     return found if len(found) > 1 else set(run.calls)
 
-# %% ../nbs/source/judge.ipynb #20e2ad00
+# %% ../nbs/source/judge.ipynb #c62dd00c
 @dataclasses.dataclass(frozen=True, eq=False)
 class Search:
     "What a search found: the runs, and a Judgement of each call."
     subject: object
-    plain: object       # Run of the sequences together, as they are
+    plain: Run          # Run of the sequences together, as they are
     reference: Reference
-    last: object        # Run that was judged last, with mended calls
+    last: Run           # Run that was judged last, with mended calls
     judge: Judge        # and its judge
     opened: set         # paths of the calls that leak and that were looked into
     garbage: tuple      # numbers of the inputs that held other values at padded steps
@@ -148,11 +148,17 @@ class Search:
     @property
     def offenders(self):
         "The innermost calls that let padding through, and that have an effect on the answer."
-        judged, effect = self.judge.found, with_effect(self.last)
-        leaking = [call for path, call in self.last.calls.items() if path in judged and path in effect and (
+        judged = self.judge.found
+        # in the plain run, for mended tensors are new ones; a loop may have more turns in a longer run
+        effect = {_without_numbers(path) for path in with_effect(self.plain)}
+        leaking = [call for path, call in self.last.calls.items() if path in judged and _without_numbers(path) in effect and (
             path in self.opened or judged[path].leaks and (not path or call.parent in self.opened))]
         outer = {call.path[:n] for call in leaking for n in range(len(call.path))}
         return [call for call in leaking if call.path not in outer]
+
+
+def _without_numbers(path):
+    return tuple(name for name, _ in path)
 
 
 class RaisedForGarbage(Exception):
@@ -185,16 +191,16 @@ def search(
     progress("each sequence alone")
     reference = Reference(subject, plain)
     garbage = tuple(may_hold_garbage(subject))
-    made = spoiling(subject.valid(arrangement), normal_like(subject.random), spoiled_where(subject, arrangement))
+    made = Spoiling(subject.valid(arrangement), normal_like(subject.random), spoiled_where(subject, arrangement))
     spoiled = tuple(call.name for call in plain.calls.values() if made(call) is not None)
     if subject.fixed and not garbage and not spoiled:
         raise ValueError("the model cannot be tested: it takes one number of steps only, makes no mask and takes none, so "
                          "neither the amount nor the content of padding can be varied")
-    judged = None
+    judged: tuple = ()
     for arrangement, changed in _sources(subject, reference, bool(garbage or spoiled)):
         progress("other padding")
         latest = _opened(subject, reference, arrangement, garbage if changed else (), bool(spoiled) and changed)
-        judged = latest if latest[2] or judged is None else judged  # the first one varies most
+        judged = latest if latest[2] or not judged else judged  # the first one varies most
         if latest[2]:
             break
     last, judge, opened = judged
@@ -253,7 +259,7 @@ def _opened(subject, reference, arrangement, garbage, spoil):
     "Judge, and look inside of what leaks until nothing new is found."
     opened, valid = set(), subject.valid(arrangement)
     while True:
-        change = spoiling(valid, normal_like(np.random.default_rng(0)), spoiled_where(subject, arrangement)) if spoil else None
+        change = Spoiling(valid, normal_like(np.random.default_rng(0)), spoiled_where(subject, arrangement)) if spoil else None
         judge = Judge(reference, arrangement, subject.tolerance, frozenset(opened), change)
         options = {"garbage": _draw(subject), "only": garbage} if garbage else {}
         run = _judged(subject, arrangement, judge, options)

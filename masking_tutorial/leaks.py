@@ -6,18 +6,18 @@
 __all__ = ['VERDICTS', 'NOT_MENDED', 'OPERATION', 'TF_FUNCTION', 'NEIGHBOURS', 'LeakRow', 'LeakReport', 'Finding', 'in_code',
            'advice_on_loss', 'find_leaks', 'leaks_of']
 
-# %% ../nbs/source/leaks.ipynb #6d7c4018
+# %% ../nbs/source/leaks.ipynb #b2164376
 import dataclasses, re
 from typing import NamedTuple
 import keras
 import numpy as np
 from .blame import (
-    MASK_REMEDIES, NO_MASK, Masks, arguments_for_masks, counterpart_mends, disturbed_by_neighbours, lost_before, mends, remedies_for)
+    MASK_REMEDIES, NO_MASK, Masks, counterpart_mends, disturbed_by_neighbours, lost_before, remedies_for)
 from .compare import as_numbers, difference
 from .judge import NO_NUMBERS, RaisedForGarbage, observed, search
 from .masks import get_mask
 from .observe import fate, fate_in_words, is_built_in, observe, untouched
-from .reference import normal_like, prepare, raises, raising_for_mask, spoiling
+from .reference import normal_like, prepare, raises, raising_for_mask, Spoiling
 from .reports import LEAK, VALID, Report, draw_calls, shortened, telling
 
 # %% ../nbs/source/leaks.ipynb #d160f7a6
@@ -56,7 +56,7 @@ class LeakRow(NamedTuple):
     def offends(self):
         return VERDICTS[self.verdict][0]
 
-# %% ../nbs/source/leaks.ipynb #cd199193
+# %% ../nbs/source/leaks.ipynb #59f2079f
 class LeakReport(Report):
     "A LeakRow for each layer and operation that matters, in call order; true if none offends."
     columns = "layer or operation", "fate of the mask", "verdict"
@@ -77,9 +77,9 @@ class LeakReport(Report):
         mask = row.mask + ", though promised" * bool(row.promised and row.mask.startswith(("none", "dropped")))
         return ("  " * min(row.depth, 8) + f"{row.name} ({row.kind})", mask, row.verdict + " <- first" * (row is self.first))
 
-    def shown(self, full=False):
+    def shown(self):
         offending = [place for place, row in enumerate(self.rows) if row.offends]
-        if full or len(self.rows) <= 12:
+        if len(self.rows) <= 12:
             return self.rows
         heads = {group[0] for group in self.groups().values()}
         near = {place + step for place in offending if place in heads for step in (-1, 0, 1)} if offending else set(range(6))
@@ -110,15 +110,7 @@ class LeakReport(Report):
             else:
                 lines.append(f"{row.name}{ways}: {row.advice}" + f" [{row.place}]" * bool(row.place))
         hidden = len(self.rows) - len(self.shown())
-        return lines + list(self.notes) + [f"{hidden} more rows: see .rows, or text(full=True)"] * bool(hidden)
-
-    def text(self, full=False):
-        "The report as text, with all rows if `full`."
-        if not full:
-            return repr(self)
-        everything = LeakReport(self.rows, self.notes, self.summary)
-        everything.shown = lambda: self.rows
-        return repr(everything)
+        return lines + list(self.notes) + [f"{hidden} more rows: print(report.text(report.rows)) shows them"] * bool(hidden)
 
     def figure(self):
         """Draw the calls from top to bottom, thick and blue where a mask is alive, the first offender with a cross.
@@ -132,7 +124,7 @@ class LeakReport(Report):
     def as_dict(self):
         return super().as_dict() | {"summary": self.summary}
 
-# %% ../nbs/source/leaks.ipynb #215defc4
+# %% ../nbs/source/leaks.ipynb #c94f2299
 class Finding(NamedTuple):
     "A verdict on a call, with advice."
     verdict: str
@@ -238,7 +230,7 @@ class _Findings:
             ours = counterpart_mends(call, self.masks)
             known = {"lowest": "MaskedGlobalMaxPooling1D", "zeros": "MaskedConv1D"}[first.name]
             more = f", as {known} does" if ours is None else f", or use {ours.__name__} in its place, on an input with the mask"
-            return first.words.format(**{"lowest": more, "zeros": more})
+            return first.words.format(lowest=more, zeros=more)
         argument = next((remedy.name for remedy in remedies if remedy.name in ("mask", "attention_mask")), None)
         words = first.words if argument or first.words != NO_MASK else NO_MASK.removesuffix(", or pass {argument} by hand")
         return words.format(argument=in_code(argument), lowest="", zeros="")
@@ -345,7 +337,7 @@ def _innermost(calls):
     return max((call for call in calls if call.path[:len(first.path)] == first.path),
                key=lambda call: (len(call.path), -call.order))
 
-# %% ../nbs/source/leaks.ipynb #583f0171
+# %% ../nbs/source/leaks.ipynb #987734eb
 def _of_empty_sequences(findings):
     "Note the calls that make NaN of a sequence without a valid step, or an answer that its padding decides."
     subject = findings.search.subject
@@ -354,7 +346,7 @@ def _of_empty_sequences(findings):
     arrangement = subject.arrangement([subject.batch.empty[0], *subject.rows])
     plain = observe(subject.call, arrangement.inputs())
     spoiled = observe(subject.call, arrangement.inputs(),
-                      spoiling(subject.valid(arrangement), normal_like(np.random.default_rng(0))))
+                      Spoiling(subject.valid(arrangement), normal_like(np.random.default_rng(0))))
     if plain.error is not None or spoiled.error is not None:
         return
     timeless = _timeless(findings, plain.whole)
@@ -455,7 +447,7 @@ def _promised(call, calls):
     except (AttributeError, ValueError, TypeError):  # a layer that is called several times has several outputs
         return None
 
-# %% ../nbs/source/leaks.ipynb #f9d47b17
+# %% ../nbs/source/leaks.ipynb #5e41eded
 def find_leaks(
     model,           # model, layer, or function of one batch; called as outside of training
     batch=None,      # padded batch, as for check_padding; None: made from the model's inputs
@@ -498,7 +490,7 @@ def leaks_of(
         if counted:
             _of_loss(findings)
         _of_empty_sequences(findings)
-    return LeakReport(_rows(findings), _notes(findings), _summary(findings.search))
+    return LeakReport(_rows(findings), findings.search.subject.notes, _summary(findings.search))
 
 
 def _summary(found):
@@ -508,10 +500,6 @@ def _summary(found):
     asleep = (" Weights that are all zero, and switch off others, were given other values: "
               f"{', '.join(found.asleep)}.") if found.asleep else ""
     return f"Compared with {compared}{changed}." + asleep
-
-
-def _notes(findings):
-    return list(findings.search.subject.notes)
 
 
 def _of_loss(findings):

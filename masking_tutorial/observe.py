@@ -16,7 +16,7 @@ from tensorflow.python.framework import op_callbacks
 from .masks import attach_mask, get_mask, is_tensor
 from .reports import LEAK, VALID, Report, draw_calls
 
-# %% ../nbs/source/observe.ipynb #c6bc9fbd
+# %% ../nbs/source/observe.ipynb #2e5384e0
 @dataclasses.dataclass(frozen=True, eq=False)
 class Call:
     "A layer call or an operation of one run."
@@ -36,7 +36,7 @@ class Call:
     masks_out: tuple = () # the mask that each of them carries
     warned: bool = False  # whether Keras warned that the mask is destroyed
     stripped: bool = False  # whether it took the mask off one of its inputs
-    error: object = None  # the exception that it raised, or None
+    error: BaseException | None = None  # the exception that it raised
 
     @property
     def is_operation(self):
@@ -208,14 +208,14 @@ def untouched(
         finally:
             keeper.restore()
 
-# %% ../nbs/source/observe.ipynb #e640789a
+# %% ../nbs/source/observe.ipynb #63375ce3
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     "One run of a model."
     calls: dict   # from path to Call, in the order in which the calls began
     counts: dict  # from (path of the parent, name) to the number of such calls
     answer: object  # what the model returned; None if it raised
-    error: object   # the exception that it raised, or None
+    error: BaseException | None  # the exception that it raised
 
     @property
     def whole(self):

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['Subject', 'answers', 'check_repeats', 'free_call', 'prepare', 'raising_for_mask', 'raises', 'makes_mask',
-           'begins_features', 'spoiling', 'spoiled_where', 'normal_like', 'may_hold_garbage']
+           'begins_features', 'Spoiling', 'spoiled_where', 'normal_like', 'may_hold_garbage']
 
-# %% ../nbs/source/reference.ipynb #9333e584
+# %% ../nbs/source/reference.ipynb #b5dd0f13
 import dataclasses
 import keras
 import numpy as np
 import tensorflow as tf
-from .batch import Batch, is_float, make_batch, random_like, read_batch
-from .compare import Arrangement, as_numbers, deviation, difference, places, sizes_of, tolerance_of
+from .batch import Batch, make_batch, random_like, read_batch
+from .compare import Arrangement, difference, sizes_of, tolerance_of
 from .masks import attach_mask, expand_mask, mask_from_lengths
 from .observe import Run, observe, repeat
 
@@ -217,7 +217,7 @@ def raises(
         return True
     return False
 
-# %% ../nbs/source/reference.ipynb #44989797
+# %% ../nbs/source/reference.ipynb #631249d2
 def makes_mask(
     call,   # a Call
     valid,  # masks of the axes, boolean (batch, time)
@@ -260,29 +260,30 @@ def _same_values(tensor, leaf):
             and np.array_equal(np.asarray(tensor), leaf.astype(np.asarray(tensor).dtype)))
 
 
-def spoiling(
-    valid,  # masks of the axes, boolean (batch, time)
-    draw,   # function from a shape to values
-    where=makes_mask,  # function from a Call and `valid` to the mask of the steps that keep their values, or None
-):          # a function from a Call to other outputs, for observe; its `spoiled` lists the names of the layers
-    "Put other values at padded steps of what layers return that make a mask."
-    def change(call):
-        mask = where(call, valid)
+class Spoiling:
+    "A function for observe that puts other values at padded steps of what layers return that make a mask."
+    def __init__(self,
+        valid,  # masks of the axes, boolean (batch, time)
+        draw,   # function from a shape to values
+        where=makes_mask,  # function from a Call and `valid` to the mask of the steps that keep their values, or None
+    ):
+        self.valid, self.draw, self.where = valid, draw, where
+        self.spoiled = []  # names of the layers
+
+    def __call__(self, call):
+        mask = self.where(call, self.valid)
         if mask is None:
             return None
-        change.spoiled.append(call.name)
+        self.spoiled.append(call.name)
         output = call.outputs[0]
-        garbage = tf.cast(draw(tuple(output.shape)), output.dtype)
+        garbage = tf.cast(self.draw(tuple(output.shape)), output.dtype)
         return [attach_mask(keras.ops.where(expand_mask(mask, output), output, garbage), call.masks_out[0])]
-
-    change.spoiled = []
-    return change
 
 
 def spoiled_where(
     subject,      # a Subject
     arrangement,  # Arrangement of its batch
-):                # a function as for `spoiling`
+):                # a function as for Spoiling
     """Where other values can be put behind a layer: where a mask is made.
 
     In a model of one number of steps that knows of no mask, behind the embedding: nothing else can be varied there."""
@@ -298,20 +299,28 @@ def normal_like(
     "Random values of both signs, that sum to nothing in particular."
     return lambda shape: random.normal(size=shape) * scale
 
-# %% ../nbs/source/reference.ipynb #1f5da259
+# %% ../nbs/source/reference.ipynb #353365c2
 def may_hold_garbage(
     subject,  # a Subject
 ):            # numbers of the inputs
     """Inputs whose padded steps may hold anything, as nobody reads off them what is padding.
 
     That is tried: the layers must make the same masks as before."""
-    candidates = [number for axis in subject.batch.axes for number in axis.inputs if _may_try(subject, axis, number)]
+    told = [number for axis in subject.batch.axes for number in axis.inputs
+            if subject.batch.is_told(axis) and _may_try(subject, axis, number)]
+    others = [number for axis in subject.batch.axes for number in axis.inputs
+              if not subject.batch.is_told(axis) and _may_try(subject, axis, number)]
+    return _leaving_masks(subject, told, False) + _leaving_masks(subject, others, True)
+
+
+def _leaving_masks(subject, candidates, by_hand):
+    "Those of some inputs that may hold garbage without another mask being made; `by_hand`: by operations, too."
     if not candidates:
         return []
-    before = _masks_made(subject, ())
-    if _masks_made(subject, candidates) == before:
+    before = _masks_made(subject, (), by_hand)
+    if _masks_made(subject, candidates, by_hand) == before:
         return candidates
-    return [number for number in candidates if _masks_made(subject, [number]) == before]
+    return [number for number in candidates if _masks_made(subject, [number], by_hand) == before]
 
 
 def _may_try(subject, axis, number):
@@ -326,10 +335,16 @@ def _may_try(subject, axis, number):
     return bool(seen) and any(call.has_mask_out for call in subject.run.calls.values())
 
 
-def _masks_made(subject, numbers):
-    "The masks that layers make, with garbage in some inputs, as a set of bytes."
+def _masks_made(subject, numbers, by_hand):
+    """The masks that layers make, with garbage in some inputs, as a set of bytes.
+
+    Where nobody tells the model what is padding, it may find out by hand: then all booleans for each step count."""
     inputs = subject.arrangement().inputs(
         only=tuple(numbers), garbage=lambda values, count: random_like(values, count, subject.random))
-    run = observe(subject.call, inputs, operations=False)
-    return {(mask.shape, mask.tobytes()) for call in run.calls.values() if call.layer is not None and not call.has_mask_in
-            for mask in (np.asarray(mask) for mask in call.masks_out if mask is not None)}
+    run = observe(subject.call, inputs, operations=by_hand)
+    masks = [mask for call in run.calls.values() if call.layer is not None and not call.has_mask_in for mask in call.masks_out]
+    if by_hand:
+        shapes = {mask.shape for mask in subject.valid(subject.arrangement())}
+        masks += [output for call in run.calls.values() for output in call.outputs
+                  if output.dtype == tf.bool and tuple(output.shape[:2]) in shapes]
+    return {(mask.shape, mask.tobytes()) for mask in map(np.asarray, (mask for mask in masks if mask is not None))}

@@ -6,8 +6,8 @@
 __all__ = ['VALID', 'PADDING', 'LEAK', 'NO_MATPLOTLIB', 'TABLE_WIDTH', 'Svg', 'new_figure', 'as_svg', 'text_table', 'html_table',
            'Report', 'shortened', 'wrapped', 'draw_calls', 'telling']
 
-# %% ../nbs/source/reports.ipynb #0d313cb6
-import contextlib, html, io, json, math, sys, textwrap
+# %% ../nbs/source/reports.ipynb #e0a775a5
+import contextlib, html, importlib, io, json, math, sys, textwrap
 from pathlib import Path
 
 # %% ../nbs/source/reports.ipynb #28028192
@@ -71,7 +71,7 @@ def as_svg(
     # the XML and DOCTYPE lines at the top belong in a file, not inside a page
     return Svg(drawn.getvalue()[drawn.getvalue().index("<svg"):], text)
 
-# %% ../nbs/source/reports.ipynb #83a0894f
+# %% ../nbs/source/reports.ipynb #b208e4bf
 def text_table(
     lines,      # lines of cells, each a str; all lines have equally many
     most=None,  # characters that a line may have; None: any number. Cells of the widest column are broken
@@ -79,7 +79,7 @@ def text_table(
     "Write lines of cells as text with aligned columns."
     lines = list(lines)
     widths = [max(map(len, column)) for column in zip(*lines)]
-    spare = sum(widths) + 2 * (len(widths) - 1) - (most or math.inf)
+    spare = sum(widths) + 2 * (len(widths) - 1) - most if most else 0
     while spare > 0 and max(widths) > 20:
         widest = widths.index(max(widths))
         cut = min(spare, max(widths) - max(20, sorted(widths)[-2] - 1))
@@ -113,13 +113,13 @@ def html_table(
                    for color, row in zip(colors, rows))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
-# %% ../nbs/source/reports.ipynb #e385e790
+# %% ../nbs/source/reports.ipynb #a3a01c84
 class Report:
     "Rows, a verdict in one line, and notes; prints as text, and gives HTML and JSON. True if no row offends."
-    columns = ()  # headings of the table
+    columns: tuple = ()  # headings of the table
 
     def __init__(self,
-        rows,      # list of NamedTuples; each has `offends`, a bool
+        rows=(),   # list of NamedTuples; each has `offends`, a bool
         notes=(),  # list of str: what the verdict rests on
     ):
         self.rows, self.notes = list(rows), list(notes)
@@ -164,17 +164,22 @@ class Report:
         "The rows that the table shows."
         return self.rows
 
-    def table(self):
-        "The table as text."
-        return text_table([self.columns, *map(self.cells, self.shown())], most=TABLE_WIDTH)
+    def table(self, rows=None):
+        "The table as text, of the rows that are shown or of others."
+        return text_table([self.columns, *map(self.cells, self.shown() if rows is None else rows)], most=TABLE_WIDTH)
 
     def words(self):
         "What stands below the table, a list of str."
         return self.notes
 
-    def __repr__(self):
-        parts = [self.verdict] + [self.table()] * bool(self.shown()) + ["\n".join(wrapped(self.words()))] * bool(self.words())
+    def text(self, rows=None):
+        "The report as text, with the rows that are shown or others."
+        rows = self.shown() if rows is None else rows
+        parts = [self.verdict] + [self.table(rows)] * bool(rows) + ["\n".join(wrapped(self.words()))] * bool(self.words())
         return "\n\n".join(parts)
+
+    def __repr__(self):
+        return self.text()
 
     def _repr_html_(self):
         table = html_table([self.columns, *map(self.cells, self.shown())], [self.color(row) for row in self.shown()],
@@ -246,7 +251,7 @@ def draw_calls(
         axis.text(8.5, place, words, va="center", fontsize=9, color=LEAK if trouble else "#444444")
     return as_svg(figure, text)
 
-# %% ../nbs/source/reports.ipynb #823fd473
+# %% ../nbs/source/reports.ipynb #f8436182
 @contextlib.contextmanager
 def telling(
     progress=None,  # function that is called with what is being done; None: a bar in notebooks, where tqdm is installed;
@@ -265,7 +270,7 @@ def _bar():
     if "ipykernel" not in sys.modules:
         return None
     try:
-        from tqdm.auto import tqdm
+        tqdm = importlib.import_module("tqdm.auto").tqdm
     except ImportError:
         return None
     return tqdm(bar_format="{desc} ({elapsed})", leave=False)

@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['ADVICE', 'Scores', 'scores_of', 'loss', 'metrics', 'regularizers']
 
-# %% ../nbs/source/scores.ipynb #fc1c0393
-import functools
+# %% ../nbs/source/scores.ipynb #af5f81c5
 import keras
 import numpy as np
 import tensorflow as tf
-from .batch import as_array, is_float, random_like
+from .batch import as_array
 from .case import (
     BROKEN, KEPT, BadInput, ClauseRow, NotApplicable, NotTested, raised_words, register_clause)
 from .compare import as_numbers
