@@ -11,6 +11,9 @@ NB ?=
 # One benchmark for `make bench`, or all of them.
 BENCH ?=
 
+# The module for `make mutants`.
+MODULE ?= padding
+
 # Otherwise TensorFlow fills the terminal with log lines.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -22,7 +25,7 @@ LAB_FLAGS += --no-browser
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench notebooks export readme constraints clean check-python
+.PHONY: help lab test bench mutants notebooks export readme constraints clean check-python
 
 help: ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -39,6 +42,10 @@ test: $(INSTALLED) ## Re-run every notebook cell, compare its output, and run th
 bench: $(INSTALLED) ## Measure padding, training, the debugger, imports and notebooks (one: BENCH=training)
 	@$(BIN)/python $(PIP) -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks$(if $(BENCH),.$(BENCH))
+
+mutants: $(INSTALLED) ## Count the small changes of a module that its tests notice (MODULE=padding)
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[mutants]'
+	@$(BIN)/python -m tools.mutants $(MODULE)
 
 notebooks: export ## Run the notebooks and store their output, then export and render (one: NB=nbs/01_padding.ipynb)
 	$(BIN)/python -m tools.notebooks execute $(NB)

@@ -29,5 +29,6 @@ setup(
         "figures": figures,
         "dev": figures + settings["dev_requirements"].split(),
         "bench": figures + settings["bench_requirements"].split(),
+        "mutants": settings["mutants_requirements"].split(),
     },
 )

@@ -61,7 +61,8 @@ class Judged:
         if self.leaks_error:
             yield f"{where}: find_leaks, {self.leaks_error}: {self.leaks_note}"
         if not self.apart:
-            yield f"{where}: leaking is taken for mixing, or mixing for leaking: {self.contract_note}; {self.leaks_note}"
+            yield (f"{where}: leaking is taken for mixing, or mixing for leaking: {self.contract_note}; "
+                   f"{self.leaks_note}")
         if self.culprit == "wrong":
             yield f"{where}: find_leaks names {self.leaks_note} instead of {' or '.join(sorted(self.case.names))}"
 
@@ -110,8 +111,9 @@ def summary(found):
     "Print the matrices, and what went wrong."
     for name, said, truth in (("check_padding", "contract", "truth"), ("find_leaks", "leaks", "found_truth")):
         counts = Counter((getattr(one, truth), getattr(one, said)) for one in found)
+        rows = [row for row in TRUTHS if row != "other" or truth == "truth"]
         table(f"{name}: what is true, and what was said", ["truth", *SAID],
-              [[row, *(counts[row, column] for column in SAID)] for row in TRUTHS if row != "other" or truth == "truth"])
+              [[row, *(counts[row, column] for column in SAID)] for row in rows])
     kinds = Counter((one.case.kind, one.culprit) for one in found if one.culprit)
     columns = ("right", "wrong", "missed", "refused")
     table("find_leaks: what it names first, by the fault that was planted", ["fault", *columns],

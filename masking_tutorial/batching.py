@@ -13,8 +13,8 @@ import numpy as np
 from keras import ops
 from .datasets import PADDING, VALID, Svg, as_svg, new_figure
 from .mask_generation import mask_from_lengths
-from .padding import (_check_dtype, check_length, check_lengths, check_side, check_value, flatten,
-                                      _from_arrow, _has_no_steps, look_at, ranges, write)
+from .padding import (check_dtype, check_length, check_lengths, check_side, check_value, flatten,
+                                      from_arrow, has_no_steps, look_at, ranges, write)
 
 # %% ../nbs/11_batching.ipynb #84cbe681
 def plan_batches(
@@ -138,10 +138,10 @@ def plan_cells(
 def _rows_of(what, column):
     "The rows of a column as one array, where all have the same shape; else as a list of arrays."
     if not hasattr(column, "row_splits"):  # of a RaggedTensor
-        column = _from_arrow(column)
+        column = from_arrow(column)
         try:
             rows = np.asarray(column)
-            if rows.dtype != object or rows.ndim != 1 or not rows.size or _has_no_steps(rows[0]):
+            if rows.dtype != object or rows.ndim != 1 or not rows.size or has_no_steps(rows[0]):
                 return rows
         except ValueError:  # rows of different lengths
             pass
@@ -172,8 +172,8 @@ def _is_per_step(rows, lengths):
     return False
 
 # %% ../nbs/11_batching.ipynb #c3f7082d
-def _read_column(what, column, lengths, per_step):
-    """A column as an array, and whether it has a value for each step: then all of them stand one after another.
+def _read_column(what, lengths, column, per_step, value):
+    """A column as an array, and None; or, if it has a value for each step, all of them one after another, and the fill.
 
     Raises ValueError for other rows than there are sequences, and for other steps than a sequence has."""
     rows = _rows_of(what, column)
@@ -182,7 +182,7 @@ def _read_column(what, column, lengths, per_step):
         raise ValueError(f"{what} has {f'the shape {rows.shape}' if alike else f'{len(rows)} rows'}: "
                          f"it must have a row for each of the {len(lengths)} sequences")
     if alike and not (_is_per_step(rows, lengths) if per_step is None else per_step):
-        return rows, False
+        return rows, None
     if not alike and per_step is False:
         raise ValueError(f"{what} has rows of different lengths, which must be values for the steps: "
                          "leave out per_step=False, or make the rows alike")
@@ -192,13 +192,16 @@ def _read_column(what, column, lengths, per_step):
     counts = np.fromiter(map(len, rows), int, len(rows))
     wrong = np.flatnonzero(counts != lengths)
     if len(wrong):
+        number = wrong[0]
         hint = "; or per_step=False, if they are no values for steps" if alike and per_step is None else ""
-        raise ValueError(f"{what} has a row of length {counts[wrong[0]]} for sequence {wrong[0]} of length "
-                         f"{lengths[wrong[0]]}: pass one value for each step, without padding, as unpad gives them{hint}")
+        raise ValueError(f"{what} has a row of length {counts[number]} for sequence {number} of length {lengths[number]}"
+                         f": pass one value for each step, without padding, as unpad gives them{hint}")
     try:
-        return np.concatenate(list(rows)), True
+        flat = np.concatenate(list(rows))
     except ValueError as error:
         raise ValueError(f"{what} has steps of different shapes: all steps need the same one") from error
+    dtype = np.dtype(flat.dtype.kind) if flat.dtype.kind in "US" else flat.dtype  # text as wide as it needs
+    return flat, check_value(value, dtype, f"column_value of {what}")
 
 
 def _one_each(name, given, columns):
@@ -247,7 +250,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__(**kwargs)
         check_side("padding", padding)
         check_side("truncating", truncating)
-        dtype = _check_dtype(dtype)
+        dtype = check_dtype(dtype)
         self.padding, self.with_mask, self.multiple = padding, with_mask, multiple
         self.fill = check_value(value, dtype)
         sequences, lengths, kinds = look_at(sequences)
@@ -257,13 +260,9 @@ class Batches(keras.utils.PyDataset):
         if maxlen is not None:
             self.lengths = np.minimum(lengths, check_length("maxlen", maxlen))
             self.starts = self.starts + (lengths - self.lengths) * (truncating == "pre")
-        self.columns, self.fills = [], []  # a fill is None where a column has a row for each sequence
-        for number, (column, steps, value) in enumerate(zip(
-                columns, _one_each("per_step", per_step, columns), _one_each("column_value", column_value, columns))):
-            values, steps = _read_column(f"column {number}", column, lengths, steps)
-            kind = values.dtype.kind if values.dtype.kind in "US" else values.dtype  # text as wide as it needs
-            self.columns.append(values)
-            self.fills.append(check_value(value, np.dtype(kind), f"column_value of column {number}") if steps else None)
+        given = zip(columns, _one_each("per_step", per_step, columns), _one_each("column_value", column_value, columns))
+        read = [_read_column(f"column {number}", lengths, *each) for number, each in enumerate(given)]
+        self.columns, self.fills = [column for column, _ in read], [fill for _, fill in read]
         if equal_weights and len(columns) != 1:
             raise ValueError(f"equal_weights are weights for targets, but there are {len(columns)} columns: "
                              "pass the targets as the only one")
@@ -373,7 +372,7 @@ def pack_sequences(
     """Pack several sequences in a row, so that few rows are needed.
 
     Raises ValueError as pad_sequences does, and for a sequence without a step or with more than maxlen."""
-    dtype = _check_dtype(dtype)
+    dtype = check_dtype(dtype)
     fill = check_value(value, dtype)
     sequences, lengths, kinds = look_at(sequences)
     lengths = _checked(lengths)
@@ -387,7 +386,7 @@ def pack_sequences(
     shape = (int(rows.max(initial=-1)) + 1, maxlen)
     cells = ranges(rows * maxlen + starts, lengths)
     values = np.full((*shape, *flat.shape[1:]), fill, np.result_type(flat, fill))
-    values.reshape(-1, *flat.shape[1:])[cells] = flat
+    values.reshape(shape[0] * maxlen, *flat.shape[1:])[cells] = flat
     segment_ids, positions = np.zeros((2, *shape), "int32")
     segment_ids.reshape(-1)[cells] = np.repeat(numbers, lengths)
     positions.reshape(-1)[cells] = ranges(np.zeros_like(lengths), lengths)

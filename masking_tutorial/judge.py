@@ -64,7 +64,7 @@ class Reference:
         return [array[(slice(place, place + 1), *[axes[size].span(row, size) if size in axes else slice(None)
                                                   for size in array.shape[1:]])] for place, row in enumerate(rows)]
 
-# %% ../nbs/source/judge.ipynb #14e856a8
+# %% ../nbs/source/judge.ipynb #0e5838bd
 @dataclasses.dataclass(frozen=True)
 class Judgement:
     "What was found of a call."
@@ -81,6 +81,7 @@ class Judge:
         self.reference, self.arrangement, self.tolerance = reference, arrangement, tolerance
         self.opened = opened  # paths of the calls inside of which each call is mended
         self.spoil = spoil    # puts garbage behind the layer that makes the mask
+        self.options: dict = {}  # of Batch.arrange: garbage in the inputs
         self.found = {}
 
     def deviations(self, call, which):
@@ -127,7 +128,7 @@ def with_effect(
             needed |= {id(tensor) for tensor in call.inputs}
     return found if len(found) > 1 else set(run.calls)
 
-# %% ../nbs/source/judge.ipynb #c62dd00c
+# %% ../nbs/source/judge.ipynb #2ad9c0a0
 @dataclasses.dataclass(frozen=True, eq=False)
 class Search:
     "What a search found: the runs, and a Judgement of each call."
@@ -261,8 +262,8 @@ def _opened(subject, reference, arrangement, garbage, spoil):
     while True:
         change = Spoiling(valid, normal_like(np.random.default_rng(0)), spoiled_where(subject, arrangement)) if spoil else None
         judge = Judge(reference, arrangement, subject.tolerance, frozenset(opened), change)
-        options = {"garbage": _draw(subject), "only": garbage} if garbage else {}
-        run = _judged(subject, arrangement, judge, options)
+        judge.options = {"garbage": _draw(subject), "only": garbage} if garbage else {}
+        run = _judged(subject, arrangement, judge, judge.options)
         for number, each in enumerate(judge.deviations(run.whole, "outputs") if not opened else ()):
             if each is None:
                 raise ValueError(f"the model cannot be tested: its output {number} has neither the steps of the input, nor "

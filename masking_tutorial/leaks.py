@@ -6,13 +6,13 @@
 __all__ = ['VERDICTS', 'NOT_MENDED', 'OPERATION', 'TF_FUNCTION', 'NEIGHBOURS', 'LeakRow', 'LeakReport', 'Finding', 'in_code',
            'advice_on_loss', 'find_leaks', 'leaks_of']
 
-# %% ../nbs/source/leaks.ipynb #b2164376
+# %% ../nbs/source/leaks.ipynb #ba262edc
 import dataclasses, re
 from typing import NamedTuple
 import keras
 import numpy as np
 from .blame import (
-    MASK_REMEDIES, NO_MASK, Masks, counterpart_mends, disturbed_by_neighbours, lost_before, remedies_for)
+    GIVEN_WRONG, MASK_REMEDIES, NO_MASK, Masks, counterpart_mends, disturbed_by_neighbours, lost_before, remedies_for)
 from .compare import as_numbers, difference
 from .judge import NO_NUMBERS, RaisedForGarbage, observed, search
 from .masks import get_mask
@@ -124,7 +124,7 @@ class LeakReport(Report):
     def as_dict(self):
         return super().as_dict() | {"summary": self.summary}
 
-# %% ../nbs/source/leaks.ipynb #c94f2299
+# %% ../nbs/source/leaks.ipynb #3e5001b6
 class Finding(NamedTuple):
     "A verdict on a call, with advice."
     verdict: str
@@ -188,7 +188,10 @@ class _Findings:
     def offender(self, call):
         needs, remedies = self.needing(call)
         names = {remedy.name for remedy in remedies}
-        if not names & {"additive", "inverted", "queries"} and disturbed_by_neighbours(call, self.masks):
+        if names & set(GIVEN_WRONG):
+            self.note(needs, "leaks", self.advice(needs, needs, remedies))
+            return
+        if disturbed_by_neighbours(call, self.masks):
             self.note(call, "mixes sequences", NEIGHBOURS)
             return
         self.birth_of_nan(call)
@@ -216,7 +219,7 @@ class _Findings:
             around = self.calls[path]
             if around.layer is None or isinstance(around.layer, keras.Model) or not self.search.judge.found[path].clean_in:
                 break
-            if better := remedies_for(around, self.masks, MASK_REMEDIES):
+            if better := remedies_for(around, self.masks, GIVEN_WRONG + MASK_REMEDIES):
                 return around, better
         return call, remedies
 

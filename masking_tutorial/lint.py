@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['BESIDE_TOKENS', 'LintRow', 'LintReport', 'lint_batch']
 
-# %% ../nbs/source/lint.ipynb #9df630eb
+# %% ../nbs/source/lint.ipynb #dc18e813
 import re
 from typing import NamedTuple
 import keras
 import numpy as np
-from .batch import as_array, is_float, unpack
+from .batch import as_array, is_float, take_apart
 from .compare import as_numbers
 from .masks import is_right_padded, mask_from_lengths
 from .reports import Report
@@ -150,7 +150,7 @@ def _shapes(leaf):
         yield leaf.row("shape", f"there are as many features as steps ({steps})",
                        "a mask of steps passes for one of features, without an error: test with another number of steps")
 
-# %% ../nbs/source/lint.ipynb #29939372
+# %% ../nbs/source/lint.ipynb #10b33c69
 def lint_batch(
     batch,          # padded batch, as for check_padding: ids (batch, time) or vectors (batch, time, size); a tuple is
     *,              # (x, y) or (x, y, sample_weight)
@@ -169,7 +169,7 @@ def lint_batch(
     targets = None
     if isinstance(batch, tuple) and 2 <= len(batch) <= 3:  # (x, y) or (x, y, sample_weight), as a data set gives it
         batch, targets = batch[:2]
-    batch, own_targets, _, ragged = unpack(None, batch)
+    batch, own_targets, _, ragged = take_apart(None, batch)
     targets = own_targets if targets is None else targets
     lengths = ragged if lengths is None else lengths
     nested = isinstance(batch, (dict, list, tuple))

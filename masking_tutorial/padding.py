@@ -115,7 +115,7 @@ def _flat_of_lists(sequences, dtype):
         try:
             for sequence in sequences:
                 flat.fromlist(sequence if type(sequence) is list else list(sequence))
-            return np.frombuffer(flat, dtype) if flat else np.array([], dtype)
+            return np.frombuffer(flat, dtype)
         except (TypeError, OverflowError):  # some value is no integer, or does not fit
             pass
     steps = list(chain.from_iterable(sequences))
@@ -130,14 +130,14 @@ def _flat_of_lists(sequences, dtype):
 
 
 def _types_of(steps):
-    "The types of the steps, and of what those that are lists or tuples hold."
+    "The types of the steps; where they are lists or tuples, of what these hold."
     types = set(map(type, steps))
     if types & {list, tuple}:
-        types |= _types_of([part for step in steps if isinstance(step, (list, tuple)) for part in step])
+        return _types_of([part for step in steps if isinstance(step, (list, tuple)) for part in step])
     return types
 
 # %% ../nbs/01_padding.ipynb #295b1381
-def _from_arrow(one):
+def from_arrow(one):
     "The Python object that a scalar or an array of Arrow stands for; all else as it is."
     method = getattr(one, "as_py", None) or getattr(one, "to_pylist", None)
     return method() if method else one
@@ -145,7 +145,7 @@ def _from_arrow(one):
 
 def _step_from_arrow(step):
     "The same for a step, which may be a list of scalars."
-    return [_step_from_arrow(one) for one in step] if isinstance(step, (list, tuple)) else _from_arrow(step)
+    return [_step_from_arrow(one) for one in step] if isinstance(step, (list, tuple)) else from_arrow(step)
 
 
 def _misfit(what, value, dtype):
@@ -187,7 +187,7 @@ def _flat_step_by_step(sequences, first_places, dtype):
             if values.shape != first[1]:
                 raise ValueError(f"{where} has the shape {values.shape}, but {first[0]} has {first[1]}: "
                                  "all steps need the same shape")
-            if values.dtype.kind in "fc" and not hasattr(step, "dtype") and np.any(np.abs(values) >= 2.0**53):
+            if values.dtype.kind in "fc" and isinstance(step, list):
                 # one float made all of the step float, where large integers are no longer exact
                 each = [_cast(np.asarray(one), dtype) for one in np.asarray(step, object).flat]
                 cast = None if any(one is None for one in each) else np.array(each, dtype).reshape(values.shape)
@@ -217,10 +217,9 @@ def ranges(starts, lengths):
 def write(flat, lengths, maxlen, padding, fill):
     "Write flat values, (values, features...), into an array (sequences, maxlen, features...) full of `fill`."
     shape, dtype = (len(lengths), maxlen, *flat.shape[1:]), np.result_type(flat, fill)
-    zeros = dtype.kind != "O" and not any(fill.tobytes())
-    padded = np.zeros(shape, dtype) if zeros else np.full(shape, fill, dtype)
+    padded = np.full(shape, fill, dtype) if any(fill.tobytes()) else np.zeros(shape, dtype)
     starts = np.arange(len(lengths)) * maxlen + (maxlen - lengths) * (padding == "pre")
-    rows = padded.reshape(-1, *flat.shape[1:])
+    rows = padded.reshape(len(lengths) * maxlen, *flat.shape[1:])
     if len(flat) < 100 * len(lengths):
         rows[ranges(starts, lengths)] = flat
     else:  # so long that it is quicker to copy sequence by sequence
@@ -234,7 +233,7 @@ def check_side(name, side):
         raise ValueError(f"{name}={side!r}: choose 'pre' (before the sequence) or 'post' (after it)")
 
 
-def _check_dtype(dtype):
+def check_dtype(dtype):
     "Return `dtype` as NumPy knows it; raise ValueError where it knows none."
     dtype = getattr(dtype, "as_numpy_dtype", dtype)  # TensorFlow's dtypes have this
     try:
@@ -270,7 +269,7 @@ def check_lengths(lengths):
 
 def check_value(value, dtype, name="value"):
     "Return the padding value as an array of `dtype`; raise ValueError where it does not fit."
-    value = _from_arrow(value)
+    value = from_arrow(value)
     fill = _cast(np.asarray(value, dtype=object if dtype.kind == "O" else None), dtype)
     if fill is None or dtype.kind in "US" and not isinstance(value, (str, bytes)):
         raise _misfit(name, value, dtype)
@@ -286,7 +285,7 @@ def _check_words(value, flat):
 _PLAIN = (list, tuple, range, np.ndarray)  # what need not be converted
 
 
-def _has_no_steps(one):
+def has_no_steps(one):
     "Whether this is no sequence: it has no length, or it has one but no steps in an order."
     try:
         len(one), iter(one)
@@ -303,10 +302,8 @@ def _no_sequence(what, one, wanted):
 
 def _as_steps(number, one):
     "A sequence as list, tuple, range or NumPy array; raises ValueError for what is none."
-    if type(one) in _PLAIN and getattr(one, "ndim", None) != 0:
-        return one
-    one = _from_arrow(one)
-    if _has_no_steps(one):
+    one = from_arrow(one)
+    if has_no_steps(one):
         raise _no_sequence(f"sequence {number}", one, "each sequence must be a list, tuple or array of steps")
     if np.ma.is_masked(one):
         raise ValueError(f"sequence {number} is a masked array in which steps are masked: "
@@ -330,8 +327,8 @@ def look_at(sequences):
             raise ValueError("the RaggedTensor is ragged in more than one axis: only the time axis can be padded")
         values, splits = np.asarray(sequences.values), np.asarray(sequences.row_splits)
         return [values[start:stop] for start, stop in zip(splits[:-1], splits[1:])], np.diff(splits), {np.ndarray}
-    sequences = _from_arrow(sequences)
-    if _has_no_steps(sequences):
+    sequences = from_arrow(sequences)
+    if has_no_steps(sequences):
         raise _no_sequence("sequences", sequences, "pass a list of sequences")
     sequences = list(sequences)
     kinds = set(map(type, sequences))
@@ -360,11 +357,11 @@ def pad_flat(
     add up to the number of values."""
     check_side("padding", padding)
     check_side("truncating", truncating)
-    dtype = _check_dtype(dtype)
+    dtype = check_dtype(dtype)
     fill = check_value(value, dtype)
     if np.ma.is_masked(values):
         raise ValueError("values is a masked array in which values are masked: pass its .filled(value)")
-    values = np.asarray(_from_arrow(values))
+    values = np.asarray(from_arrow(values))
     if not values.ndim:
         raise ValueError(f"values is {values!r}, a single value: it must be (values,) or (values, features...)")
     lengths = check_lengths(lengths)
@@ -415,7 +412,7 @@ def pad_sequences(
         return pad_flat(np.asarray(sequences.values), lengths, maxlen, dtype, padding, truncating, value)
     check_side("padding", padding)
     check_side("truncating", truncating)
-    dtype = _check_dtype(dtype)
+    dtype = check_dtype(dtype)
     fill = check_value(value, dtype)
     sequences, lengths, kinds = look_at(sequences)
     maxlen = _longest(lengths, maxlen)
@@ -452,7 +449,7 @@ def unpad(
                          f"but there are {padded.shape[1]} steps")
     valid = np.arange(padded.shape[1]) < lengths[:, None]
     flat = padded[valid if padding == "post" else valid[:, ::-1]]
-    stops = np.cumsum(lengths, dtype=int)
+    stops = np.cumsum(lengths)
     return [flat[start:stop] for start, stop in zip(stops - lengths, stops)]
 
 # %% ../nbs/01_padding.ipynb #6fd70d2b

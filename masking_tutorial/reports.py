@@ -113,13 +113,13 @@ def html_table(
                    for color, row in zip(colors, rows))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
-# %% ../nbs/source/reports.ipynb #ca2cc729
+# %% ../nbs/source/reports.ipynb #a3a01c84
 class Report:
     "Rows, a verdict in one line, and notes; prints as text, and gives HTML and JSON. True if no row offends."
     columns: tuple = ()  # headings of the table
 
     def __init__(self,
-        rows,      # list of NamedTuples; each has `offends`, a bool
+        rows=(),   # list of NamedTuples; each has `offends`, a bool
         notes=(),  # list of str: what the verdict rests on
     ):
         self.rows, self.notes = list(rows), list(notes)

@@ -23,6 +23,7 @@ from keras import ops
 from random_layers import IDS
 
 RECURRENT = (L.GRU, L.LSTM, L.SimpleRNN)
+ACTIVATIONS = ("leaky_relu", "tanh", "gelu")  # none that can be zero for all values, and hide what is before it
 NOTHING, SOMETHING = 1e-5, 1e-3  # a difference below the first is rounding, one above the second is a fault
 RIVERS = """avon cam cherwell coln dart dee derwent don eden esk exe fal ivel kennet kent lea lune mersey mole nene orwell
     ouse parrett ribble severn soar stour swale tamar tame tees teme thames trent tyne ure wear wey wye yare""".split()
@@ -120,15 +121,16 @@ class Value:
 class Plan:
     "A model, written down."
 
-    def __init__(self, random):
-        self.random, self.rows = random, int(random.integers(4, 6))
+    def __init__(self, random, small=False):
+        self.random, self.rows, self.small = random, int(random.integers(4, 6)), small
         self.steps, self.groups, self.sources, self.spoils, self.outputs = [], {}, {}, [], []
         self.kind, self.planted = None, ()  # of the fault, and the names of its steps
         self.needs_lengths = set()          # groups that no mask tells
         self.graph = self.chance(0.65)      # whether it is built as a graph: Functional or Sequential
         self.fixed = self.graph and self.chance(0.35)  # whether for one number of steps
         self.one_length = False             # whether it cannot be built for any number of steps
-        self.recurrent = 0                  # layers, for they take most of the time
+        # recurrent layers, and how many there may be, for they take most of the time
+        self.recurrent, self.most_recurrent = 0, int(self.chance(0.25)) if small else 2
         self.zeros = self.multiplies = self.per_step = False  # whether padded steps stay zeros, and how it must end
         self.values = {}                    # name, shape without the batch, and dtype of each value
         self.rivers = [str(river) for river in random.permutation(RIVERS)]
@@ -447,7 +449,8 @@ class Meter:
     def amounts(self):
         "Several amounts of padding, for all inputs together and one after the other."
         yield steps_of(self.plan)
-        yield steps_of(self.plan, 4)
+        yield steps_of(self.plan, 2)
+        yield steps_of(self.plan, 17)  # a mean over padded steps may begin to count late
         if len(self.plan.groups) > 1:
             yield from (steps_of(self.plan, 3, [name]) for name in self.plan.groups)
 
@@ -685,7 +688,7 @@ def dense(plan, x):
     size = plan.pick(4, 6, 8)
     if plan.zeros:
         return plan.add(L.Dense, x, to=size, units=size, use_bias=False)
-    return plan.add(L.Dense, x, to=size, units=size, activation=plan.pick("relu", "tanh", "gelu"))
+    return plan.add(L.Dense, x, to=size, units=size, activation=plan.pick(*ACTIVATIONS))
 
 
 def recurrent(plan, x, sequences=True, kind=with_mask):
@@ -776,7 +779,8 @@ ENDS = [
 
 
 def drawn_from(plan, options, x):
-    never = {time_distributed: not plan.fixed, recurrent: plan.recurrent > 1, last_state: plan.recurrent > 1}
+    enough = plan.recurrent >= plan.most_recurrent
+    never = {time_distributed: not plan.fixed, recurrent: enough, last_state: enough}
     options = [(weight, write) for weight, modes, write in options if x.mask in modes and not never.get(write)]
     weights = np.array([weight for weight, _ in options])
     return options[plan.random.choice(len(options), p=weights / weights.sum())][1](plan, x)
@@ -974,7 +978,8 @@ def path(plan, group, name, mode, fault=None, pooled=True, x=None):
     place = fault.place if fault else ""
     if x is None:
         x = front(plan, group, name, mode, fault.write if place == "front" else None)
-    count = int(plan.random.integers(0, 4 if len(plan.groups) == 1 else 3))
+    most = 1 if plan.small else 3 if len(plan.groups) == 1 else 2
+    count = int(plan.random.integers(0, most + 1))
     at = plan.random.integers(count + 1) if place == "within" else None
     for number in range(count + 1):
         if number == at:
@@ -992,7 +997,7 @@ def path(plan, group, name, mode, fault=None, pooled=True, x=None):
 def ended(plan, x, pool):
     "One output or two."
     if pool is not None:
-        pool = plan.add(L.Dense, pool, to=5, units=5, activation="relu") if plan.chance(0.4) else pool
+        pool = plan.add(L.Dense, pool, to=5, units=5, activation=plan.pick(*ACTIVATIONS)) if plan.chance(0.4) else pool
         plan.outputs.append(plan.add(L.Dense, pool, to=3, units=3))
     if pool is None or plan.chance(0.2) and not plan.one_length:
         plan.outputs.append(plan.add(L.Dense, x, to=2, units=2) if plan.chance(0.7) else x)
@@ -1064,7 +1069,7 @@ def two_side_by_side(plan, fault, side):
 def one_that_looks_at_another(plan, fault, side):
     "A source and a target: the target starts from a state of the source, or attends to its steps."
     source, target = two_groups(plan, side, ("source", "target"))
-    by_state = plan.chance(0.5)
+    by_state = plan.most_recurrent > 0 and plan.chance(0.5)
     mine = 0 if fault and fault.place in ("front", "within") and plan.chance(0.6) else 1
     faults = [fault if number == mine else None for number in range(2)]
     x, pool = path(plan, source, "source", mode_for(plan, faults[0]), faults[0], by_state)
@@ -1091,8 +1096,8 @@ LAYOUTS = {one_input: 4, beside_one_that_is_never_padded: 1.5, two_that_are_alig
            one_that_looks_at_another: 1.5}
 
 
-def drawn_plan(random, fault):
-    plan = Plan(random)
+def drawn_plan(random, fault, small):
+    plan = Plan(random, small)
     layouts = dict(LAYOUTS)
     if fault and fault.kind in ("sum over zeros", "division by zero"):
         plan.zeros = True
@@ -1191,25 +1196,27 @@ class Case:
         return bool(parts & self.names) or any(line in word for word in words for line in self.lines)
 
 
-def random_case(seed, log=lambda why, plan: None):
-    "A case; `log` is called for what was drawn and not taken."
+def random_case(seed, small=False, log=lambda why, plan: None):
+    """A case. A small one has fewer layers and seldom a recurrent one, since those take long.
+
+    `log` is called with what was drawn and not taken."""
     random = np.random.default_rng(seed)
     shares = np.array([fault.often for fault in FAULTS])
     planned = None if random.random() < 0.4 else FAULTS[random.choice(len(FAULTS), p=shares / shares.sum())]
     for attempt in range(100):
-        case = attempted(seed, np.random.default_rng([seed, attempt]), planned, log)
+        case = attempted(seed, np.random.default_rng([seed, attempt]), planned, small, log)
         if case:
             return case
     raise RuntimeError(f"seed {seed}: nothing that is clear was drawn for {planned}")
 
 
-def attempted(seed, random, fault, log):
-    plan = drawn_plan(random, fault)
+def attempted(seed, random, fault, small, log):
+    plan = drawn_plan(random, fault, small)
     if fault and not plan.planted:
         log("not planted", plan)
         return None
     form = drawn_form(plan)
-    keras.backend.clear_session(free_memory=False)  # so that names that Keras makes do not depend on what was built before
+    keras.backend.clear_session(free_memory=False)  # the names that Keras makes depend on what was built before
     keras.utils.set_random_seed(seed)
     built = build(plan, form)
     trained = plan.chance(0.6)

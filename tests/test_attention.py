@@ -20,8 +20,8 @@ from masking_tutorial.attention import (
     segment_positions,
     show_attention,
 )
-from masking_tutorial.mask_generation import get_mask, mask_from_lengths, padding_error
 from masking_tutorial.contract import assert_padding_contract
+from masking_tutorial.mask_generation import get_mask, mask_from_lengths, padding_error
 
 pytestmark = pytest.mark.usefixtures("seeded")
 WORDS = 12

@@ -472,6 +472,7 @@ def test_features_are_packed():
     assert packed.values.shape == (2, 5, 2)
     np.testing.assert_array_equal(packed.values[1, :, 0], [3, 3, 3, 2, 2])
     assert np.isnan(packed.values[0, 4]).all()
+    assert pack_sequences([np.ones((length, 0)) for length in (2, 3)], 4).values.shape == (2, 4, 0)
 
 
 @pytest.mark.parametrize(

@@ -420,14 +420,14 @@ def test_a_mask_lost_between_two_recurrent_layers_of_a_fixed_length_is_found(nam
     moved = leak(make(None), IDS, LENGTHS)
     assert moved > LEAKS if first else moved < ROUNDING
     model = make(5)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="shape"):
         model(IDS[:, :3])
     leaks = find_leaks(model, IDS)
     assert leaks.ok == (first is None) and (not first or plain(leaks.first.name) == first), f"\n{leaks}"
     if first != "norm":
         report = check_padding(model, IDS)
         assert report.clauses["amount"].status == ("broken" if first else "kept"), f"\n{report}"
-    with pytest.raises(ValueError):  # the model itself is as it was
+    with pytest.raises(ValueError, match="shape"):  # the model itself is as it was
         model(IDS[:, :3])
 
 

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import random_layers as own
-from benchmarks.verdicts import judged
 from keras import layers as L
 from random_models import Form, Meter, Plan, Spoil, build, new_group, new_source, random_case
+
+from benchmarks.verdicts import judged
 
 pytestmark = [
     pytest.mark.usefixtures("seeded"),
@@ -23,8 +24,13 @@ SEEDS = range(60)
 
 
 @cache
+def case_of(seed):
+    return random_case(seed, small=True)
+
+
+@cache
 def judged_case(seed):
-    return judged(random_case(seed))
+    return judged(case_of(seed))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -50,7 +56,7 @@ def test_what_is_said_wrongly_is_counted():
     def row(name, verdict="leaks"):
         return SimpleNamespace(name=name, verdict=verdict, inside="", place="")
 
-    cases = [random_case(seed) for seed in range(12)]
+    cases = [case_of(seed) for seed in range(12)]
     sound = next(one for one in cases if not one.truth.broken)
     leaks = next(one for one in cases if one.truth.leaks and not one.truth.mixes)
     alarm = judged(sound, says("amount"), says("amount", first=row("tees")))
@@ -125,7 +131,7 @@ def clauses_of(plan):
 
 
 def test_a_seed_stands_for_one_case():
-    first, again, other = random_case(5), random_case(5), random_case(6)
+    first, again, other = random_case(5, small=True), case_of(5), case_of(6)
     same = [(one.text, one.kind, one.names, str(one.truth)) for one in (first, again)]
     assert same[0] == same[1]
     assert first.text != other.text
