@@ -1,21 +1,39 @@
-"""What find_leaks costs, as a multiple of one forward pass, for a small and for a deep model."""
+"""What find_leaks, check_padding and audit cost: their time as multiples of one forward pass, and peak memory."""
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import resource
+import subprocess
+import sys
 import warnings
 from functools import partial
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from benchmarks.common import arguments, machine, side_by_side, table, verdict
+from benchmarks.common import ROOT, arguments, machine, side_by_side, table, verdict
 from masking_tutorial.attention import TransformerBlock
+from masking_tutorial.audit import audit
+from masking_tutorial.contract import check_padding
 from masking_tutorial.leaks import find_leaks
 
 LENGTHS = [24, 17, 9, 5]
-BATCH = np.where(np.arange(24) < np.array(LENGTHS)[:, None], np.random.default_rng(0).integers(1, 1000, (4, 24)), 0)
+MOST = {"find_leaks": 12, "check_padding": 40}  # forward passes that each may take on a sound model
+MOST_MEMORY = 2  # times what the model's own run takes
+STEPS = {"built-in layers": 16384, "transformer blocks": 1024}  # so many that all else is small
+
+
+def batch_of(steps):
+    """Four sequences of different lengths, padded to `steps`."""
+    lengths = np.array(LENGTHS) * steps // LENGTHS[0]
+    ids = np.random.default_rng(0).integers(1, 1000, (4, steps))
+    return np.where(np.arange(steps) < lengths[:, None], ids, 0)
+
+
+BATCH = batch_of(LENGTHS[0])
 
 
 def of_built_in_layers(depth, broken):
@@ -31,6 +49,9 @@ def of_blocks(depth, broken):
     return [*(TransformerBlock(2, 16, 64) for _ in range(depth - 1)), end]
 
 
+KINDS = {"built-in layers": of_built_in_layers, "transformer blocks": of_blocks}
+
+
 def model_of(make, depth, broken):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.layers.Embedding(1000, 32, mask_zero=True), *make(depth, broken)])
@@ -38,30 +59,110 @@ def model_of(make, depth, broken):
     return model
 
 
-def main():
-    options = arguments(__doc__, rounds=5, shallow=6, deep=48)
-    warnings.filterwarnings("ignore", message=".*destroy the mask")  # the models are broken on purpose
-    machine()
-    rows, multiples = [], {}
-    for words, make in (("built-in layers", of_built_in_layers), ("transformer blocks", of_blocks)):
+def traced(model):
+    """The model as a graph that XLA will compile, as the clause `compiled` makes one anew each time."""
+    return tf.function(model, jit_compile=True, autograph=False).get_concrete_function(tf.constant(BATCH))
+
+
+def traced_and_compiled(model):
+    return traced(model)(tf.constant(BATCH))  # compiled when it is first called
+
+
+def costs_of(model, sound, rounds):
+    """Forward passes that each instrument takes, and the seconds of one; check_padding and audit of sound models only."""
+    contenders = {"forward": partial(model, BATCH), "find_leaks": partial(find_leaks, model, BATCH)}
+    if sound:
+        contenders |= {"check_padding": partial(check_padding, model, BATCH, progress=False),
+                       "audit": partial(audit, model, BATCH, progress=False),
+                       "traced": partial(traced, model), "compiled": partial(traced_and_compiled, model)}
+    seconds = side_by_side(contenders, rounds, enough=60.0)
+    forward = seconds["forward"]
+    passes = {name: time / forward for name, time in seconds.items()}
+    if sound:  # predict, which is compiled too, was compiled in the round that is not counted
+        passes["XLA"] = passes.pop("compiled") - passes.pop("traced")
+        passes["check_padding"] -= passes["XLA"]
+        passes["audit"] -= passes["XLA"]
+    return passes | {"forward": 1000 * forward}
+
+
+def time_table(options):
+    found, columns = {}, ["find_leaks", "check_padding", "audit", "XLA"]
+    for kind, make in KINDS.items():
         for broken in (False, True):
             for depth in (options.shallow, options.deep):
                 model = model_of(make, depth, broken)
-                found = find_leaks(model, BATCH)
-                assert bool(found) != broken, found
-                seconds = side_by_side({"forward": partial(model, BATCH), "search": partial(find_leaks, model, BATCH)},
-                                       options.rounds, enough=60.0)
-                multiples[words, broken, depth] = seconds["search"] / seconds["forward"]
-                rows.append([words, "broken" if broken else "sound", depth, 1000 * seconds["forward"],
-                             1000 * seconds["search"], multiples[words, broken, depth]])
-    table(f"find_leaks on a batch of {len(LENGTHS)} sequences (medians of {options.rounds} rounds)",
-          ["layers", "model", "depth", "forward ms", "find_leaks ms", "multiple"], rows)
+                report = find_leaks(model, BATCH)
+                assert report.ok != broken, report
+                found[kind, broken, depth] = costs_of(model, not broken, options.rounds)
+    table(f"Forward passes that each takes, on a batch of {len(LENGTHS)} sequences (medians of {options.rounds} rounds; "
+          "without the time XLA takes to compile, which stands in the last column)",
+          ["layers", "model", "depth", "forward ms", *columns],
+          [[kind, "broken" if broken else "sound", depth, costs["forward"], *(costs.get(name) for name in columns)]
+           for (kind, broken, depth), costs in found.items()])
+    return found
+
+
+def judge_times(found, options):
+    sound = {place: costs for place, costs in found.items() if not place[1]}
+    for name, most in MOST.items():
+        worst = max(costs[name] for costs in sound.values())
+        verdict(f"{name}: {worst:.0f} forward passes at most on a sound model; no more than {most} are wanted", worst <= most)
+    # the same work in the same round differs by some percent
+    more = max(costs["audit"] / (costs["find_leaks"] + costs["check_padding"]) for costs in sound.values())
+    verdict(f"audit: {more:.2f} of find_leaks and check_padding together at most; no more than both is wanted", more <= 1.05)
+    for kind in KINDS:
+        for broken in (False, True):
+            few, many = (found[kind, broken, depth]["find_leaks"] for depth in (options.shallow, options.deep))
+            verdict(f"find_leaks, {kind}, {'broken' if broken else 'sound'}: {many:.0f} forward passes for {options.deep} "
+                    f"layers, {few:.0f} for {options.shallow}: the cost grows linearly with depth", many < 1.5 * few)
+
+
+def megabytes():
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def print_memory(what, kind, depth, steps):
+    """Run a sound model or search it, and print the megabytes that this adds; for a process of its own."""
+    model, batch = model_of(KINDS[kind], depth, broken=False), batch_of(steps)
+    find_leaks(model, BATCH)  # what is loaded when first used is not counted
+    before = megabytes()
+    if what == "find_leaks":
+        assert find_leaks(model, batch)
+    else:
+        model(batch)
+    print(megabytes() - before)
+
+
+def memory_of(what, kind, depth, steps):
+    program = f"from benchmarks.debugger import print_memory; print_memory({what!r}, {kind!r}, {depth}, {steps})"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    if ran.returncode:
+        raise RuntimeError(ran.stderr)
+    return float(ran.stdout)
+
+
+def memory_table(options):
+    rows = []
+    for kind, steps in STEPS.items():
+        own, search = (memory_of(what, kind, options.shallow, steps) for what in ("model", "find_leaks"))
+        rows.append([kind, steps, f"{own:.0f}", f"{search:.0f}", search / own])
+    table(f"Peak memory that a sound model of {options.shallow} layers adds to its process as it runs on {len(LENGTHS)} "
+          "long sequences, and that find_leaks adds on the same, in megabytes",
+          ["layers", "steps", "own run", "find_leaks", "multiple"], rows)
+    return max(row[-1] for row in rows)
+
+
+def main():
+    options = arguments(__doc__, rounds=3, shallow=6, deep=48)
+    warnings.filterwarnings("ignore", message=".*destroy the mask")  # the models are broken on purpose
+    machine()
+    found = time_table(options)
+    worst = memory_table(options)
     print()
-    for (words, broken, depth), multiple in multiples.items():
-        if depth == options.shallow:
-            deep = multiples[words, broken, options.deep]
-            verdict(f"{words}, {'broken' if broken else 'sound'}: {deep:.0f} forward passes for {options.deep} layers, "
-                    f"{multiple:.0f} for {options.shallow}: the cost grows linearly with depth", deep < 1.5 * multiple)
+    judge_times(found, options)
+    verdict(f"memory: {worst:.1f} times that of the model's own run at most; no more than {MOST_MEMORY} is wanted",
+            worst <= MOST_MEMORY)
 
 
 if __name__ == "__main__":
