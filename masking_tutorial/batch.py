@@ -179,7 +179,7 @@ def take_apart(
         batch = keras.tree.map_structure(lambda leaf: leaf.to_tensor().numpy() if isinstance(leaf, tf.RaggedTensor) else leaf, batch)
     return batch, targets, weights, lengths or None
 
-
+# %% ../nbs/source/batch.ipynb #8fa00170
 def _first_of(data):
     try:
         first = data[0] if isinstance(data, keras.utils.PyDataset) else next(iter(data))
@@ -316,7 +316,7 @@ def _specs_of(model, keys):
         return [by_name[key] for key in keys]
     return list(specs) if len(specs) == len(keys) else [None] * len(keys)
 
-
+# %% ../nbs/source/batch.ipynb #143b8e0f
 def check_ids(
     run,  # the Run of a model
 ):
@@ -382,7 +382,7 @@ def _valid(reader):
         _check_side(reader, number, mask)
     return found
 
-
+# %% ../nbs/source/batch.ipynb #f382633e
 def _made(reader):
     "From the number of an input to the mask that a layer makes from it, and the name of the layer."
     made = {}
@@ -413,7 +413,7 @@ def _embedded(reader, number):
     return any(hasattr(call.layer, "input_dim") and hasattr(call.layer, "output_dim") and _reads(reader, call, number)
                for call in reader.run.calls.values())
 
-
+# %% ../nbs/source/batch.ipynb #a0442dac
 def _partner(reader, number, made):
     "The mask among the inputs that belongs to this input: of as many steps, and the one whose name is most alike."
     leaf = reader.leaves[number]
@@ -461,7 +461,7 @@ def _from_lengths(reader, number, made):
         return pre
     return post
 
-
+# %% ../nbs/source/batch.ipynb #b8b8818f
 def _check_side_name(side):
     if side not in ("pre", "post"):
         raise ValueError(f"side={side!r}: choose 'pre' (padding before the data) or 'post' (after it)")
@@ -477,7 +477,7 @@ def _check_side(reader, number, mask):
     raise ValueError(f"side={side!r}, but the mask of input {reader.labels[number]} has its padding on the other side, "
                      f"as in sequence {row}: leave side out, or mend the mask")
 
-
+# %% ../nbs/source/batch.ipynb #4ab9d6f5
 def _is_filler(reader, number, valid):
     "Whether the padded steps of an input hold one value only."
     padded = reader.leaves[number][~valid]
@@ -613,7 +613,7 @@ def make_batch(
         raise error
     return batch
 
-
+# %% ../nbs/source/batch.ipynb #efe04ba9
 def _made_leaf(spec, steps, lengths, model, random):
     shape = (len(lengths), *(steps if size is None else size for size in spec.shape[1:]))
     if "mask" in spec.name or spec.dtype == "bool":

@@ -107,7 +107,7 @@ def lost_before(
     telling = [loss for loss in found if masks.carries(loss.call)] or found
     return min(telling, key=lambda loss: loss.call.order, default=None)
 
-
+# %% ../nbs/source/blame.ipynb #8f95df54
 def _loss_at(masks, call, number, makers, seen):
     "Where the mask of one input of a call went, given the calls that made this input."
     tensor, now = call.inputs[number], masks.state(call, "inputs", number)
@@ -125,7 +125,7 @@ def _loss_at(masks, call, number, makers, seen):
         return Loss(maker, "made wrong")
     return Loss(maker, "made anew") if _had_mask_before(masks, maker, set()) else None
 
-
+# %% ../nbs/source/blame.ipynb #e608af8d
 def _taker(masks, tensor, order):
     "The innermost call that took the mask off a tensor."
     takers = [call for call in masks.calls if call.order > order and call.stripped
@@ -156,7 +156,7 @@ class Remedy:
     changes: Callable  # from a Call and the right masks of its inputs to changes for observe.repeat
     words: str         # what to do; {argument}, {layer} and {value} are filled in
 
-
+# %% ../nbs/source/blame.ipynb #8dee499c
 def _by_hand_masks(call):
     return [np.asarray(mask) for given in call.named.values() for mask in given]
 
@@ -169,7 +169,7 @@ def _telling(call):
 def _inverse(mask):
     return keras.ops.equal(keras.ops.cast(mask, "float32"), 0)
 
-
+# %% ../nbs/source/blame.ipynb #b3c98091
 def _attached(call, rights):
     return {"change": lambda number, tensor, mask: (tensor, mask if rights[number] is None or not tensor.dtype.is_floating
                                                     else rights[number])}
@@ -185,7 +185,7 @@ def _filled(value):
         return {"change": change}
     return changes
 
-
+# %% ../nbs/source/blame.ipynb #2cfa44d9
 def arguments_for_masks(
     layer,  # a layer
 ):          # dict from the name of an argument of its `call` to a function from a mask (batch, time) to its value
@@ -268,7 +268,7 @@ def mends(
     found = [each for each in found if each is not None]
     return bool(found) and max(each.size for each in found) <= search.subject.tolerance
 
-
+# %% ../nbs/source/blame.ipynb #b59b4f15
 def remedies_for(
     call,        # a Call of a judged run
     masks,       # Masks

@@ -33,7 +33,7 @@ class ClauseRow(NamedTuple):
     def offends(self):
         return self.status == BROKEN
 
-
+# %% ../nbs/source/case.ipynb #59680f40
 class BadInput(ValueError):
     "Raised in a clause for what the caller passed: it goes up, and is no result."
 
@@ -45,7 +45,7 @@ class NotApplicable(Exception):
 class NotTested(Exception):
     "Raised in a clause that applies and cannot be tested, with the reason."
 
-
+# %% ../nbs/source/case.ipynb #7cfe30b2
 def raised_words(
     error,  # an exception
 ):          # its type and text, and the layer that raised it, as one str
@@ -65,7 +65,7 @@ def missing_class(
     found = re.search(r"[Cc]ould not locate (?:class|function) '([^']+)'", str(error))
     return found and found[1]
 
-
+# %% ../nbs/source/case.ipynb #3e464776
 def judged(
     apart,       # a Deviation
     case,        # the Case
@@ -198,7 +198,7 @@ def _valid_steps(output, subject):
         return [output[place][None] for place in range(len(subject.rows))]
     return [output[place][None, axis.span(row, axis.steps)] for place, row in enumerate(subject.rows)]
 
-
+# %% ../nbs/source/case.ipynb #2c7b8765
 def refuse_nan(
     case,  # a Case
 ):

@@ -45,7 +45,7 @@ def _judge_amounts(case, found, limit):
     return row._replace(status=KEPT, where="", reason="each sequence alone, with padding and without; what differs in the "
                         "batch has another reason")
 
-
+# %% ../nbs/source/clauses.ipynb #af338bc4
 def _due_to_rounding_or_neighbours(case, apart, arrangement):
     "Whether the sequence in question agrees with itself where it is padded in a batch of its own."
     row = arrangement.rows[apart.row]
@@ -118,7 +118,7 @@ def content(case):
         raise NotApplicable("the model makes no mask and is told of none, so it cannot know what is padding")
     return judged(worst_of(found), case, arrangement, "other values at padded steps" + _not_varied(case, allowed, where))
 
-
+# %% ../nbs/source/clauses.ipynb #ee365248
 def _not_varied(case, allowed, where):
     "The inputs whose padding never held other values, in words."
     valid = case.subject.valid(case.subject.arrangement())
@@ -163,7 +163,7 @@ def sources_of(subject, arrangement, tape):
 
     return subject.batch.packed(leaves), change, watched
 
-
+# %% ../nbs/source/clauses.ipynb #ace60f4b
 @register_clause("influence")
 def influence_of_padding(case):
     "The derivative of valid outputs by padded steps."
@@ -190,7 +190,7 @@ def influence_of_padding(case):
         return ClauseRow("", KEPT, reason, size)
     return ClauseRow("", BROKEN, reason, size, f"sequence {arrangement.rows[row]}, padded step {step}")
 
-
+# %% ../nbs/source/clauses.ipynb #9c630b6c
 def _pulled(case, outputs, arrangement):
     "One number from all valid parts of all float outputs, each with a random factor; None if there is none."
     total = None
@@ -261,7 +261,7 @@ def gradients(case):
     return ClauseRow("", status, "gradients of the weights: in the batch, and summed over sequences alone", worst,
                      f"weight {names[sizes.index(worst)]}" if status == BROKEN else "")
 
-
+# %% ../nbs/source/clauses.ipynb #1d3e5dfd
 def _gradient(case, arrangement, weights, pulls, first=False):
     "The gradient of valid outputs, each with its factor; None if no output is a float."
     with tf.GradientTape() as tape:
@@ -340,7 +340,7 @@ def training(case):
             return ClauseRow("", BROKEN, f"with training=True, {name} change with padding", worst, name)
     return ClauseRow("", KEPT, "answers and statistics with training=True, with more padding and other values in it", 0.0)
 
-
+# %% ../nbs/source/clauses.ipynb #79358988
 def _layers_of(case):
     run = observe(case.subject.call, case.subject.arrangement().inputs(), operations=False, whole=calls_per_step)
     return list({id(call.layer): call.layer for call in run.calls.values() if call.layer is not None}.values())
@@ -365,7 +365,7 @@ class _without_randomness:
         for part, name, value in self.settings:
             setattr(part, name, value)
 
-
+# %% ../nbs/source/clauses.ipynb #686d472b
 def _in_training(case, call, layers_inside, arrangement, change=None):
     "The valid parts of the answers, and the statistics that a call leaves behind, by path."
     with untouched(case.subject.model):
@@ -392,7 +392,7 @@ def predict(case):
     outputs = keras.tree.flatten(model.predict(arrangement.inputs(), batch_size=len(case.rows), verbose=0))
     return judged(case.apart(outputs, arrangement, case.in_batch), case, arrangement, "called, and with predict")
 
-
+# %% ../nbs/source/clauses.ipynb #85e1b215
 @register_clause("compiled")
 def compiled(case):
     "Called, and compiled: with unknown numbers of sequences and steps, and by XLA."
@@ -413,7 +413,7 @@ def compiled(case):
         raise NotTested(f"compiled by tf.function: {'; '.join(tried)}")
     return ClauseRow("", KEPT, f"called, and compiled ({'; '.join(tried)})", 0.0)
 
-
+# %% ../nbs/source/clauses.ipynb #b7b0a08c
 def _unknown_steps(case):
     "A signature with unknown sizes for the batch and for each time axis."
     timed = {number for axis in case.batch.axes for number in axis.inputs}
@@ -433,7 +433,7 @@ def _rounds_so_alone(case, graph, row):
         found.append(case.apart([one[:1] for one in answers(graph(_as_tensors(own.inputs())), len(own.rows))], first).size)
     return row.difference <= 4 * max(found)
 
-
+# %% ../nbs/source/clauses.ipynb #21295000
 @register_clause("saved")
 def saved(case):
     "Before saving, and after loading."

@@ -36,7 +36,7 @@ def read_npz(
         extras[name] = arrays.pop(name, None) if not named else named
     return _inputs(path, arrays, model), extras
 
-
+# %% ../nbs/source/command_line.ipynb #11d69e6b
 def _inputs(path, arrays, model):
     structure, specs = getattr(model, "input", None), getattr(model, "inputs", None) or []
     held = f"{path} holds {', '.join(arrays) or 'nothing'}"
@@ -54,7 +54,7 @@ def _inputs(path, arrays, model):
                          "and if you like 'targets', 'sample_weight' and 'lengths'")
     return next(iter(arrays.values()))
 
-
+# %% ../nbs/source/command_line.ipynb #6b848d0c
 def load_model(
     path,        # of a .keras file
     modules=(),  # names of modules that register classes
@@ -96,7 +96,7 @@ def _parser():
     parser.add_argument("--figure", metavar="OUT.svg", help="draw the layers in call order, with the mask")
     return parser
 
-
+# %% ../nbs/source/command_line.ipynb #82bd1b88
 def main(
     arguments=None,  # list of str; None: those of the command line
 ) -> int:            # 0 kept, 1 broken or a required clause not tested, 2 nothing could be tested, 3 kept as far as it could be tested
@@ -118,7 +118,7 @@ def main(
         return 2
     return _told(report, options)
 
-
+# %% ../nbs/source/command_line.ipynb #bedc0222
 def _audited(options):
     check_names(options.require)
     progress = _progress()
@@ -141,7 +141,7 @@ def _by_output(given, model):
         return given
     return [given[name] for name in names] if len(names) > 1 else given[names[0]]
 
-
+# %% ../nbs/source/command_line.ipynb #a831dd8c
 def _progress():
     "A bar of tqdm, if it is installed and there is a terminal; else a line for each step."
     if sys.stderr.isatty():

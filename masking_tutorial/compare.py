@@ -83,7 +83,7 @@ class Arrangement(NamedTuple):
         exact = next((side for padding, side in known if padding == longer), None)
         return exact or known[0][1]
 
-
+# %% ../nbs/source/compare.ipynb #60a9bb95
 def places(
     shape,        # of a tensor for the batch, (batch, ...)
     alone,        # shapes of what each sequence gives alone, (1, ...), in the order of the rows
@@ -115,7 +115,7 @@ class Deviation(NamedTuple):
         return (f"sequence {arrangement.rows[self.row]}" + f", step {self.step}" * (self.step is not None)
                 + f", output {self.output}" * several)
 
-
+# %% ../nbs/source/compare.ipynb #a539ef34
 def deviation(
     tensor,       # for the batch, (batch, ...)
     alone,        # arrays (1, ...) for each sequence

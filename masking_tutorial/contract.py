@@ -125,7 +125,7 @@ def check_padding(
             "sides": sides, "nan": nan, "targets": subject.targets if targets is None else targets,
             "sample_weight": subject.weights if sample_weight is None else sample_weight}, progress, chosen)
 
-
+# %% ../nbs/source/contract.ipynb #1d0bb976
 def ask_clauses(
     subject,        # a Subject
     options,        # dict, as for Case
@@ -155,7 +155,7 @@ def _raising_row(subject):
     reason = raised_words(error) + (" with a mask, and not without one" if call else " with padding, and not without it")
     return ClauseRow("amount", BROKEN, reason, float("inf"), f"layer {call.name}" if call else "")
 
-
+# %% ../nbs/source/contract.ipynb #3823bbf8
 def check_options(
     subject,  # a Subject
     options,  # dict, as for Case

@@ -24,7 +24,7 @@ class InfluenceRow(NamedTuple):
     padding: float  # the same by a padded input step, as a share of the first
     offends: bool
 
-
+# %% ../nbs/source/influence.ipynb #12326c12
 class Influence(Report):
     "The matrices of some sequences, with a row for each; true if no padded step has an influence on a valid output step."
     columns = "sequence", "strongest influence of padding"
@@ -85,7 +85,7 @@ def influence(
         case = make_case(subject, {"sides": (), "nan": False, "targets": None, "sample_weight": None})
         return _influence(case)
 
-
+# %% ../nbs/source/influence.ipynb #8a33a72a
 def _influence(case):
     arrangement = case.subject.arrangement()
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
@@ -114,7 +114,7 @@ def _influence(case):
     names = ", ".join(case.batch.names[number] for number in axis.inputs)
     return _report(case, matrix, valid, f"drawn: output {number} by the steps of {names}")
 
-
+# %% ../nbs/source/influence.ipynb #4188dafd
 def _matrix(tape, pulled, sources, valid, where, timed):
     "The strongest derivative of each output step by each input step, over some sources; NaN at padded output steps."
     matrix = np.full((len(valid), len(pulled), valid.shape[1]), np.nan)

@@ -19,7 +19,7 @@ from .reference import answers, check_repeats, may_hold_garbage, normal_like, sp
 # %% ../nbs/source/judge.ipynb #f817ffd4
 NO_NUMBERS = (tf.resource, tf.variant, tf.string)  # types of tensors that hold no numbers
 
-
+# %% ../nbs/source/judge.ipynb #155f0357
 class Reference:
     "The runs of each sequence alone; in a model of one number of steps, the valid steps of the run of the batch."
     def __init__(self,
@@ -74,7 +74,7 @@ class Judgement:
     leaks: bool        # whether its inputs agree and its outputs do not
     row: int = 0       # place of the sequence with the largest difference
 
-
+# %% ../nbs/source/judge.ipynb #0f20458f
 class Judge:
     "A function from a call to mended outputs, for observe; it keeps a Judgement of each call, by path."
     def __init__(self, reference, arrangement, tolerance, opened=(), spoil=None):
@@ -161,14 +161,14 @@ class Search:
 def _without_numbers(path):
     return tuple(name for name, _ in path)
 
-
+# %% ../nbs/source/judge.ipynb #b2672ef8
 class RaisedForGarbage(Exception):
     "A model raised for other values at padded steps; carries the Run."
     def __init__(self, run):
         super().__init__(str(run.error))
         self.run = run
 
-
+# %% ../nbs/source/judge.ipynb #db788cd0
 def search(
     subject,  # a Subject whose model did not raise, prepared with run=observed
     note,     # function that notes variables before they are changed, of untouched()
@@ -210,7 +210,7 @@ def search(
         _refuse_nan(found)
     return found
 
-
+# %% ../nbs/source/judge.ipynb #42f52110
 def observed(
     call,    # what to call
     inputs,  # and with what
@@ -232,7 +232,7 @@ def _judged(subject, arrangement, judge, options):
         raise run.error
     return run
 
-
+# %% ../nbs/source/judge.ipynb #f86af464
 def _sources(subject, reference, changed):
     "Arrangements to judge, and whether padding holds other values; one after another, for a leak makes the rest needless."
     more = max(axis.steps for axis in subject.batch.axes)
@@ -255,7 +255,7 @@ def _takes(subject, arrangement):
         return False
     return True
 
-
+# %% ../nbs/source/judge.ipynb #41c01b75
 def _opened(subject, reference, arrangement, garbage, spoil):
     "Judge, and look inside of what leaks until nothing new is found."
     opened, valid = set(), subject.valid(arrangement)
@@ -299,7 +299,7 @@ def _refuse_nan(found):
                 raise ValueError(f"the model cannot be tested: output {number} is NaN at valid steps of sequence {row}"
                                  + ", with and without padding" * (not subject.fixed))
 
-
+# %% ../nbs/source/judge.ipynb #088a9ac9
 def _awaken(subject, arrangement, note):
     "Give values to weights that are all zero and hide what is behind them, as a gate of ReZero before training does."
     weights = getattr(subject.model, "trainable_variables", [])

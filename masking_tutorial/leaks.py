@@ -35,7 +35,7 @@ VERDICTS = {  # whether it offends, and what it means
     "not judged": (False, "what arrives here already differs, or has no shape that can be compared"),
 }
 
-
+# %% ../nbs/source/leaks.ipynb #91bb398f
 class LeakRow(NamedTuple):
     "What a layer call, or an operation between layers, does with padding and with the mask."
     name: str          # name of the layer; of the operation, after the name of the layer that it is in
@@ -138,7 +138,7 @@ OPERATION = ("what it gives depends on padded steps or on their number: "
 TF_FUNCTION = "a mask does not get into a tf.function: hand it over as an argument, and pass mask= by hand inside"
 NEIGHBOURS = "what it gives for a sequence depends on the others in the batch: compute within each sequence"
 
-
+# %% ../nbs/source/leaks.ipynb #a3c1bdb5
 class _Findings:
     "From the path of each call that offends to its Finding."
     def __init__(self, found):
@@ -248,7 +248,7 @@ class _Findings:
             self.note(_innermost(births), "makes NaN", "makes NaN of padding: divide only where the mask is True "
                                                        "(keras.ops.where inside and out)")
 
-
+# %% ../nbs/source/leaks.ipynb #dfeecb33
 def in_code(argument):
     return {"mask": "mask=", "attention_mask": "attention_mask=mask[:, None]", None: "mask="}[argument]
 
@@ -289,7 +289,7 @@ def advice_on_loss(
                                                f"'{needs.name}'")
     return _either("drops the mask", by_hand, ": ")
 
-
+# %% ../nbs/source/leaks.ipynb #87b58215
 def _advice_on_maker(maker, name):
     value = getattr(maker.layer, "mask_value", None)
     held = f": what stands at padding is not its mask_value {value}" if value is not None else ""
@@ -303,7 +303,7 @@ def _either(first, second, joint):
 def _is_keras(call):
     return call.layer is not None and is_built_in(call.layer)
 
-
+# %% ../nbs/source/leaks.ipynb #6cea9339
 def _of_own_layer(masks, parent):
     "What a layer of one's own must do so that its output has the mask."
     plain, layer = masks.run.calls.get(parent.path, parent), parent.layer
@@ -318,7 +318,7 @@ def _of_own_layer(masks, parent):
     how = f", which returns that of '{inner.name}': its compute_mask(inputs)" if inner else ""
     return f"the mask is lost inside '{parent.name}': {supports}write compute_mask in it{how}"
 
-
+# %% ../nbs/source/leaks.ipynb #4b2445bf
 def _around(call, calls):
     "The names of the layers around a call, without the model itself."
     return "/".join(calls[call.path[:n]].name for n in range(2 if _is_model(call, calls) else 1, len(call.path)))
@@ -329,7 +329,7 @@ def _is_model(call, calls):
     outer = calls.get(call.path[:1])
     return outer is not None and isinstance(outer.layer, keras.Model) and sum(len(path) == 1 for path in calls) == 1
 
-
+# %% ../nbs/source/leaks.ipynb #ce59b672
 def _not_finite(tensors):
     return any(tensor.dtype.is_floating and not np.isfinite(as_numbers(tensor)).all() for tensor in tensors)
 
@@ -407,7 +407,7 @@ def _matters(call, masks, found):
         mask is not None and tensor.dtype.is_floating for mask, tensor in zip(call.masks_in, call.inputs))
         and any(tensor.dtype.is_floating for tensor in call.outputs))
 
-
+# %% ../nbs/source/leaks.ipynb #f7c138f9
 def _verdict_of(call, findings):
     search = findings.search
     judged, last = search.judge.found.get(call.path), search.last.calls.get(call.path)
@@ -428,7 +428,7 @@ def _reached(last, plain):
         a.dtype not in NO_NUMBERS and (a.shape != b.shape or bool(difference(a, b).max(initial=0)))
         for a, b in zip(last.inputs, plain.inputs))
 
-
+# %% ../nbs/source/leaks.ipynb #783b804b
 def _fate_of(call, masks):
     states = masks.states(call, "outputs")
     if "stale" in states:
@@ -472,7 +472,7 @@ def find_leaks(
         subject = prepare(model, batch, lengths, side, static, tolerance, seed, most=4, run=observed)
         return leaks_of(subject, note, progress)
 
-
+# %% ../nbs/source/leaks.ipynb #640398f0
 def leaks_of(
     subject,        # a Subject
     note,           # of untouched()
@@ -504,7 +504,7 @@ def _summary(found):
               f"{', '.join(found.asleep)}.") if found.asleep else ""
     return f"Compared with {compared}{changed}." + asleep
 
-
+# %% ../nbs/source/leaks.ipynb #15b83079
 def _of_loss(findings):
     "Note where the mask of an output got lost, if the loss needs it."
     masks = findings.masks
@@ -523,7 +523,7 @@ def _of_loss(findings):
                                                     "the output, or pass sample_weight=mask with a loss of "
                                                     "reduction='mean_with_sample_weight'")
 
-
+# %% ../nbs/source/leaks.ipynb #aed04d07
 def _report_of_error(subject, advice="raises with padding, and not without it"):
     "The report on a model that raises on the padded batch."
     run = subject.run

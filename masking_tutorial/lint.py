@@ -86,7 +86,7 @@ class _Leaf:
     def row(self, kind, problem, advice):
         return LintRow(self.name, kind, problem, advice)
 
-
+# %% ../nbs/source/lint.ipynb #bd7078e6
 def _padding(leaf):
     valid = leaf.valid
     empty = np.flatnonzero(~valid.any(axis=1))
@@ -101,7 +101,7 @@ def _padding(leaf):
         yield leaf.row("side", f"padding stands before data in sequence {row}",
                        "pad at the end (padding='post'): a GPU has fast recurrent kernels for that side only")
 
-
+# %% ../nbs/source/lint.ipynb #36b413b4
 def _mask_value(leaf):
     "The value that a mask is made from stands at valid steps, or not at padded ones."
     collides, missing = leaf.sentinel & leaf.valid, ~leaf.sentinel & ~leaf.valid
@@ -119,7 +119,7 @@ def _mask_value(leaf):
         yield leaf.row("collision", f"valid steps hold nothing but the mask value {leaf.mask_value} ({_places(collides)})",
                        "choose a mask value that no data hold, or pass a mask made from lengths")
 
-
+# %% ../nbs/source/lint.ipynb #e50cdec6
 def _numbers(leaf):
     if leaf.floats:
         lost = ~np.isfinite(as_numbers(leaf.leaf)).reshape(*leaf.valid.shape, -1).all(axis=-1)
@@ -140,7 +140,7 @@ def _numbers(leaf):
         if wrong.any():
             yield leaf.row("ids", f"there are negative ids ({_places(wrong)})", "an embedding takes ids from 0 on")
 
-
+# %% ../nbs/source/lint.ipynb #b8b79601
 def _shapes(leaf):
     rows, steps = leaf.valid.shape
     if rows == steps and rows > 1:
@@ -187,7 +187,7 @@ def lint_batch(
             rows += look(known)
     return LintReport(rows + _of_targets(targets))
 
-
+# %% ../nbs/source/lint.ipynb #ad9d895d
 def _of_targets(targets):
     "Targets are looked at for what is no number: a loss that counts padding would be NaN."
     rows = []

@@ -138,7 +138,7 @@ class _Hooks:
         keras.layers.Layer.__call__, keras.Operation.__call__ = self.call, self.operate
         self.warnings.__exit__(None, None, None)
 
-
+# %% ../nbs/source/observe.ipynb #74985bb4
 _hooks = _Hooks()
 
 # %% ../nbs/source/observe.ipynb #91326f16
@@ -172,7 +172,7 @@ class _Keeper:
             if layer.built:
                 layer.reset_state()
 
-
+# %% ../nbs/source/observe.ipynb #88f32866
 class _Quiet:
     "Keeps TensorFlow from warning that a model is compiled anew for each length, for as long as anyone asks for it."
     def __init__(self):
@@ -194,7 +194,7 @@ class _Quiet:
 
 _quiet = _Quiet()
 
-
+# %% ../nbs/source/observe.ipynb #2e58a8f0
 @contextlib.contextmanager
 def untouched(
     model,  # model, layer or function
@@ -452,7 +452,7 @@ class MaskRow(NamedTuple):
     def offends(self):
         return self.fate in ("dropped", "not handed over") or self.stripped
 
-
+# %% ../nbs/source/observe.ipynb #17b314e3
 def fate_in_words(
     what,      # as fate() tells it
     warned,    # whether Keras warned
@@ -504,7 +504,7 @@ class MaskTrace(Report):
              marks.get(row.fate, ("", VALID)), fate_in_words(row.fate, row.warned, row.stripped), row.offends)
             for row in self], repr(self))
 
-
+# %% ../nbs/source/observe.ipynb #023b547b
 def trace_masks(
     model,       # model, layer, or function that calls layers
     batch,       # what to call it with: a batch as array or tensor, or a list or dict of them

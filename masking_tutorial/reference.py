@@ -66,7 +66,7 @@ def answers(
                          "its first axis must be the batch")
     return flat
 
-
+# %% ../nbs/source/reference.ipynb #208e72f5
 def check_repeats(
     first,      # list of tensors
     second,     # those of the same run, again
@@ -129,7 +129,7 @@ def prepare(
         every = tuple(row for row in range(data.rows) if row not in data.empty)
         return _with_reference(dataclasses.replace(subject, rows=every), run)
 
-
+# %% ../nbs/source/reference.ipynb #42862c04
 def _runs(call, inputs):
     try:
         call(inputs)
@@ -181,7 +181,7 @@ def _with_reference(subject, run):
     return dataclasses.replace(subject, call=subject.model, together=run(subject.model, subject.arrangement().inputs()), fixed=(
         "the model takes one number of steps only, so no sequence can stand without padding"))
 
-
+# %% ../nbs/source/reference.ipynb #e11f1fdb
 def _each_alone(subject, run):
     "What `run` gives for each sequence without padding, and the errors by row."
     alone, failed = [], {}
@@ -230,7 +230,7 @@ def makes_mask(
     fits = len(shape) > 2 and shape[:2] == mask.shape and any(np.array_equal(mask, each) for each in valid)
     return mask if fits else None
 
-
+# %% ../nbs/source/reference.ipynb #7f2b6789
 def begins_features(
     subject,      # a Subject
     arrangement,  # Arrangement of its batch
@@ -259,7 +259,7 @@ def _same_values(tensor, leaf):
     return (tuple(tensor.shape) == leaf.shape and leaf.dtype.kind not in "OSU"
             and np.array_equal(np.asarray(tensor), leaf.astype(np.asarray(tensor).dtype)))
 
-
+# %% ../nbs/source/reference.ipynb #492943a5
 class Spoiling:
     "A function for observe that puts other values at padded steps of what layers return that make a mask."
     def __init__(self,
@@ -279,7 +279,7 @@ class Spoiling:
         garbage = tf.cast(self.draw(tuple(output.shape)), output.dtype)
         return [attach_mask(keras.ops.where(expand_mask(mask, output), output, garbage), call.masks_out[0])]
 
-
+# %% ../nbs/source/reference.ipynb #b91c85bd
 def spoiled_where(
     subject,      # a Subject
     arrangement,  # Arrangement of its batch
@@ -322,7 +322,7 @@ def _leaving_masks(subject, candidates, by_hand):
         return candidates
     return [number for number in candidates if _masks_made(subject, [number], by_hand) == before]
 
-
+# %% ../nbs/source/reference.ipynb #871a4eaf
 def _may_try(subject, axis, number):
     batch = subject.batch
     leaf, told = batch.leaves[number], batch.is_told(axis)

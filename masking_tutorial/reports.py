@@ -196,7 +196,7 @@ class Report:
         "Return a JSON text with `ok`, `verdict`, `first` (the name of a row, or null), the rows and the notes."
         return json.dumps(_json_value(self.as_dict()), ensure_ascii=False)
 
-
+# %% ../nbs/source/reports.ipynb #9f1ce9de
 def _json_value(value):
     "A value as JSON knows it: neither NaN nor infinity, and no number of NumPy's."
     if isinstance(value, dict):

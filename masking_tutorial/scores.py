@@ -173,7 +173,7 @@ def _not_finite(scores, name, value):
                          float("inf"), name, ADVICE)
     raise NotTested(f"{name} is {what}, with finite targets and predictions")
 
-
+# %% ../nbs/source/scores.ipynb #e476c9a4
 # with any other reduction Keras divides a weighted loss by the number of all steps
 ADVICE = ("keep the mask alive until the output, or pass sample_weight=mask with a loss of "
           "reduction='mean_with_sample_weight'")
@@ -227,7 +227,7 @@ def loss(case):
         raise NotTested("the amount of padding cannot be varied, and no prediction is a float for each step")
     return ClauseRow("", KEPT, " and ".join(reasons), 0.0)
 
-
+# %% ../nbs/source/scores.ipynb #06a5970e
 def _moved(scores, before, names, reasons):
     "A broken clause if more padding moves a score."
     if not scores.can_vary:
@@ -251,7 +251,7 @@ def _share(a, b):
         return 0.0
     return abs(a - b) / max(abs(a), abs(b)) if np.isfinite([a, b]).all() else float("inf")
 
-
+# %% ../nbs/source/scores.ipynb #0e897e84
 def _counted(scores, reasons):
     "A broken clause if the loss has a derivative by predictions at padded steps."
     x, y, weights = scores.data()
@@ -306,7 +306,7 @@ def metrics(case):
     return ClauseRow("", BROKEN, words, max(_share(*pair) for pair in found.values()), ", ".join(found),
                      "wrap it in MaskedMetric, or name it in weighted_metrics and pass sample_weight=mask")
 
-
+# %% ../nbs/source/scores.ipynb #7ba28225
 def _has_metrics(model):
     return any(metric.name != "loss" and not metric.name.endswith("_loss") for metric in model.metrics)
 
