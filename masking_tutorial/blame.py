@@ -332,8 +332,8 @@ def disturbed_by_neighbours(
     among = judge.arrangement._replace(rows=(row, *(other for other in subject.rows if other != row)))
     strangers = {"strangers": lambda values, count: random_like(values, count, np.random.default_rng(2))}
     runs = [observe(subject.call, arrangement.inputs(**options)) for arrangement, options in ((own, {}), (among, strangers))]
-    calls = [run.calls.get(call.path) for run in runs if run.error is None]
-    if len(calls) < 2 or None in calls:
+    calls = [run.calls[call.path] for run in runs if run.error is None and call.path in run.calls]
+    if len(calls) < 2:
         return False
     pairs = [(alone, together[:1]) for alone, together in zip(calls[0].outputs, calls[1].outputs)
              if alone.dtype not in NO_NUMBERS and alone.shape[:1] == (1,) and alone.shape == together[:1].shape]
