@@ -69,7 +69,7 @@ def traced_and_compiled(model):
 
 
 def costs_of(model, sound, rounds):
-    """Forward passes that each instrument takes, and the seconds of one; check_padding and audit of sound models only."""
+    """Forward passes of each instrument, and the seconds of one; check_padding and audit of sound models only."""
     contenders = {"forward": partial(model, BATCH), "find_leaks": partial(find_leaks, model, BATCH)}
     if sound:
         contenders |= {"check_padding": partial(check_padding, model, BATCH, progress=False),
@@ -94,7 +94,7 @@ def time_table(options):
                 report = find_leaks(model, BATCH)
                 assert report.ok != broken, report
                 found[kind, broken, depth] = costs_of(model, not broken, options.rounds)
-    table(f"Forward passes that each takes, on a batch of {len(LENGTHS)} sequences (medians of {options.rounds} rounds; "
+    table(f"Forward passes, on a batch of {len(LENGTHS)} sequences (medians of {options.rounds} rounds; "
           "without the time XLA takes to compile, which stands in the last column)",
           ["layers", "model", "depth", "forward ms", *columns],
           [[kind, "broken" if broken else "sound", depth, costs["forward"], *(costs.get(name) for name in columns)]
@@ -106,14 +106,15 @@ def judge_times(found, options):
     sound = {place: costs for place, costs in found.items() if not place[1]}
     for name, most in MOST.items():
         worst = max(costs[name] for costs in sound.values())
-        verdict(f"{name}: {worst:.0f} forward passes at most on a sound model; no more than {most} are wanted", worst <= most)
+        verdict(f"{name}: {worst:.0f} forward passes on a sound model; at most {most} are wanted", worst <= most)
     # the same work in the same round differs by some percent
     more = max(costs["audit"] / (costs["find_leaks"] + costs["check_padding"]) for costs in sound.values())
-    verdict(f"audit: {more:.2f} of find_leaks and check_padding together at most; no more than both is wanted", more <= 1.05)
+    verdict(f"audit: {more:.2f} of find_leaks and check_padding together; no more than both is wanted", more <= 1.05)
     for kind in KINDS:
         for broken in (False, True):
             few, many = (found[kind, broken, depth]["find_leaks"] for depth in (options.shallow, options.deep))
-            verdict(f"find_leaks, {kind}, {'broken' if broken else 'sound'}: {many:.0f} forward passes for {options.deep} "
+            state = 'broken' if broken else 'sound'
+            verdict(f"find_leaks, {kind}, {state}: {many:.0f} forward passes for {options.deep} "
                     f"layers, {few:.0f} for {options.shallow}: the cost grows linearly with depth", many < 1.5 * few)
 
 
@@ -147,7 +148,7 @@ def memory_table(options):
     for kind, steps in STEPS.items():
         own, search = (memory_of(what, kind, options.shallow, steps) for what in ("model", "find_leaks"))
         rows.append([kind, steps, f"{own:.0f}", f"{search:.0f}", search / own])
-    table(f"Peak memory that a sound model of {options.shallow} layers adds to its process as it runs on {len(LENGTHS)} "
+    table(f"Peak memory that a sound model of {options.shallow} layers adds as it runs on {len(LENGTHS)} "
           "long sequences, and that find_leaks adds on the same, in megabytes",
           ["layers", "steps", "own run", "find_leaks", "multiple"], rows)
     return max(row[-1] for row in rows)

@@ -29,6 +29,7 @@ class Masks:
         self.arrangement = search.subject.arrangement()
         self.calls = list(self.run.calls.values())
         self.shapes = [mask.shape for mask in search.subject.valid(self.arrangement)]
+        self.among_others = {}  # from a sequence to its runs in a batch of its own and among others
         self.makers = {}  # from the id of a tensor to the calls that returned it, with its place among their outputs
         for call in self.calls:
             for number, tensor in enumerate(call.outputs):
@@ -328,11 +329,12 @@ def disturbed_by_neighbours(
     if subject.fixed or subject.copies > 1:
         return False
     row = subject.rows[judge.found[call.path].row]
-    own = judge.arrangement._replace(rows=(row,))
-    among = judge.arrangement._replace(rows=(row, *(other for other in subject.rows if other != row)))
-    strangers = {"strangers": lambda values, count: random_like(values, count, np.random.default_rng(2))}
-    runs = [observe(subject.call, arrangement.inputs(**options)) for arrangement, options in ((own, {}), (among, strangers))]
-    calls = [run.calls[call.path] for run in runs if run.error is None and call.path in run.calls]
+    if row not in masks.among_others:
+        own = judge.arrangement._replace(rows=(row,))
+        among = judge.arrangement._replace(rows=(row, *(other for other in subject.rows if other != row)))
+        strangers = among.inputs(strangers=lambda values, count: random_like(values, count, np.random.default_rng(2)))
+        masks.among_others[row] = [observe(subject.call, inputs) for inputs in (own.inputs(), strangers)]
+    calls = [run.calls[call.path] for run in masks.among_others[row] if run.error is None and call.path in run.calls]
     if len(calls) < 2:
         return False
     pairs = [(alone, together[:1]) for alone, together in zip(calls[0].outputs, calls[1].outputs)
