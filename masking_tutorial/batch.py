@@ -512,7 +512,8 @@ def _from_data(reader, found):
         near = [other for other in found if found[other][0].shape == shape and not found[other][0].all()]
         shared = next((other for other in near if _is_filler(reader, number, found[other][0])), None)
         if shared is None and near:
-            padded = patterns[number].any(axis=1).all() and not patterns[number].all()
+            # zeros that begin a row of ids may be positions or segments
+            padded = is_float(reader.leaves[number].dtype) and patterns[number].any(axis=1).all() and not patterns[number].all()
             shared = None if padded or _stands_apart(reader, number, near[0], found) else near[0]
         if shared is not None:
             found[number] = found[shared][0], f"as those of {reader.labels[shared]}"
