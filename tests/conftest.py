@@ -23,3 +23,19 @@ def seeded():
     keras.utils.set_random_seed(0)
     yield
     keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.fixture
+def without_graphs(request):
+    """Leave out the clauses of graphs and files: they take most of the time, and have tests of their own.
+
+    A test with the marker `graphs` has them all."""
+    from masking_tutorial.contract import CLAUSES
+
+    registered = dict(CLAUSES)
+    if not request.node.get_closest_marker("graphs"):
+        for name in ("predict", "compiled", "saved"):
+            del CLAUSES[name]
+    yield
+    CLAUSES.clear()
+    CLAUSES.update(registered)

@@ -33,7 +33,7 @@ from test_contract import (
 from masking_tutorial import VERDICTS, audit, check_padding, find_leaks, get_mask, lint_batch, main
 
 pytestmark = [
-    pytest.mark.usefixtures("seeded"),
+    pytest.mark.usefixtures("seeded", "without_graphs"),
     pytest.mark.filterwarnings("ignore:.*destroy the mask"),
     pytest.mark.filterwarnings("ignore:.*does not have a `build"),
     pytest.mark.filterwarnings("ignore:.*does not support mask"),
@@ -557,6 +557,7 @@ def test_a_loss_of_ones_own_that_counts_padding_is_found():
     assert audit(model, IDS, TARGETS).contract.clauses["loss"].offends
 
 
+@pytest.mark.graphs
 def test_an_audit_says_what_it_did_not_test():
     report = audit(stack(layers.LSTM(3)), IDS)
     assert report and report.contract.clauses["loss"].reason == "the model is not compiled" and not report.not_tested

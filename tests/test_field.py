@@ -16,7 +16,7 @@ from keras import layers, ops
 from masking_tutorial import assert_padding_contract, audit, check_padding, find_leaks, lint_batch
 
 pytestmark = [
-    pytest.mark.usefixtures("seeded"),
+    pytest.mark.usefixtures("seeded", "without_graphs"),
     pytest.mark.filterwarnings("ignore:.*destroy the mask"),
     pytest.mark.filterwarnings("ignore:.*does not have a `build"),
     pytest.mark.filterwarnings("ignore:.*does not support mask"),
@@ -621,6 +621,7 @@ MANY = np.array([3000, 2000, 1500])
 MANY_IDS = np.random.default_rng(0).integers(1, 10, (3, 3000)) * valid_steps(MANY, 3000)
 
 
+@pytest.mark.graphs
 @pytest.mark.parametrize("dtype", ["float16", "mixed_float16", "bfloat16"])
 def test_rounding_of_half_precision_is_no_break(dtype):
     table = layers.Embedding(10, 4, mask_zero=True, dtype=dtype, embeddings_initializer=keras.initializers.RandomUniform(0.5, 1))
@@ -638,6 +639,7 @@ def test_rounding_of_half_precision_is_no_break(dtype):
     assert report.ok, f"\n{report}"
 
 
+@pytest.mark.graphs
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_leak_in_half_precision_is_found_all_the_same(dtype):
     model = keras.Sequential([layers.Embedding(10, 4, dtype=dtype), layers.GlobalAveragePooling1D(dtype=dtype, name="mean")])
@@ -690,6 +692,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.graphs
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_can_be_audited(name):
     make, batch, right = FUNCTIONS[name]

@@ -49,7 +49,7 @@ from test_field import (
 from masking_tutorial import VERDICTS, audit, check_padding, find_leaks, lint_batch, main
 
 pytestmark = [
-    pytest.mark.usefixtures("seeded"),
+    pytest.mark.usefixtures("seeded", "without_graphs"),
     pytest.mark.filterwarnings("ignore:.*destroy the mask"),
     pytest.mark.filterwarnings("ignore:.*does not have a `build"),
     pytest.mark.filterwarnings("ignore:.*does not support mask"),
@@ -474,6 +474,7 @@ def test_lint_finds_nan_whatever_the_type(name):
     assert len(found) == 1 and where in found[0].problem and "sequence" in found[0].problem
 
 
+@pytest.mark.graphs
 def test_lint_of_bfloat16_without_trouble_finds_nothing():
     assert lint_batch(VECTORS.astype(ml_dtypes.bfloat16), lengths=LENGTHS).ok
 

@@ -47,7 +47,7 @@ from masking_tutorial import (
 )
 
 pytestmark = [
-    pytest.mark.usefixtures("seeded"),
+    pytest.mark.usefixtures("seeded", "without_graphs"),
     pytest.mark.filterwarnings("ignore:.*destroy the mask"),
     pytest.mark.filterwarnings("ignore:.*does not have a `build"),
     pytest.mark.filterwarnings("ignore:.*does not support mask"),
@@ -68,6 +68,7 @@ def leaking():
 # Statuses, and the line that a report opens with.
 
 
+@pytest.mark.graphs
 def test_every_clause_has_one_of_four_statuses_and_a_reason():
     for model, targets in ((leaking(), None), (compiled(pooled()), np.ones((3, 2)))):
         report = check_padding(model, IDS, targets=targets)
@@ -106,6 +107,7 @@ class Eager(layers.Layer):
         return keras.KerasTensor(inputs.shape, inputs.dtype)
 
 
+@pytest.mark.graphs
 def test_an_exception_of_an_instrument_s_own_doing_is_no_pass():
     report = check_padding(stack(layers.GlobalAveragePooling1D(), Eager()), IDS)
     assert report.ok
@@ -117,6 +119,7 @@ def test_an_exception_of_an_instrument_s_own_doing_is_no_pass():
 
 
 
+@pytest.mark.graphs
 @pytest.mark.parametrize("make, batch, ok", [(pooled, IDS, True), (leaking, IDS, False), (leaking, PRE, False)], ids=["sound", "leaking", "in front"])
 def test_a_report_opens_with_its_verdict_in_text_html_and_json(make, batch, ok):
     options = {"lengths": LENGTHS} if batch is PRE else {}
@@ -380,6 +383,7 @@ def in_a_graph(model, ids):
     return tf.function(lambda x: model(x), input_signature=[tf.TensorSpec((None, None), "int32")], autograph=False)(tf.constant(ids))
 
 
+@pytest.mark.graphs
 @pytest.mark.parametrize("kind", [Unknown, UnknownRows])
 def test_a_graph_of_unknown_steps_is_tested_too(kind):
     model = stack(kind(name="unknown"))
@@ -389,6 +393,7 @@ def test_a_graph_of_unknown_steps_is_tested_too(kind):
     assert not report.ok and "compiled" in broken(report), f"\n{report}"
 
 
+@pytest.mark.graphs
 def test_what_cannot_run_with_unknown_steps_is_not_kept():
     model = stack(NeedsSteps(name="needs"))
     model(IDS)
@@ -522,6 +527,7 @@ def test_the_second_padding_of_a_hierarchy_is_varied_or_the_report_says_that_it_
 # Half precision and many steps.
 
 
+@pytest.mark.graphs
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_many_steps_in_half_precision_are_no_alarm(dtype):
     lengths = np.array([2000, 1100, 700])

@@ -13,7 +13,7 @@ from random_models import Form, Meter, Plan, Spoil, build, new_group, new_source
 from benchmarks.verdicts import judged
 
 pytestmark = [
-    pytest.mark.usefixtures("seeded"),
+    pytest.mark.usefixtures("seeded", "without_graphs"),
     pytest.mark.filterwarnings("ignore:.*destroy the mask"),
     pytest.mark.filterwarnings("ignore:.*does not have a `build"),
     pytest.mark.filterwarnings("ignore:.*does not support mask"),
