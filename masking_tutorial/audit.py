@@ -7,7 +7,7 @@ __all__ = ['AuditReport', 'audit']
 
 # %% ../nbs/source/audit.ipynb #ee626a82
 import html
-from .contract import ask_clauses, check_options
+from .contract import ask_clauses, check_options, options_of
 from .leaks import leaks_of
 from .observe import untouched
 from .reference import prepare
@@ -81,8 +81,7 @@ def audit(
     Raises what these raise; a batch with a sequence that has no valid step is searched for leaks only."""
     with untouched(model) as note, telling(progress) as tell:
         subject = prepare(model, batch, lengths, side, static, tolerance, seed, note)
-        options = {"sides": (), "nan": False, "targets": subject.targets if targets is None else targets,
-                   "sample_weight": subject.weights if sample_weight is None else sample_weight}
+        options = options_of(subject, targets, sample_weight)
         check_options(subject, options)
         contract, notes = None, []
         if subject.batch.empty:

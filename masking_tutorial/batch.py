@@ -45,6 +45,8 @@ class Batch:
     masks: tuple       # numbers of the inputs that are masks, those of some valid steps too: they never hold garbage
     notes: tuple       # of str: how it was found out what is valid, and what is not varied
     faulty: tuple = () # of (name of a layer, name of an input): the layer makes a mask that marks other steps
+    across: dict = dataclasses.field(default_factory=dict)  # from the number of an input to a dict from the place of a
+                       # further axis that follows one of `axes`, as in a mask (batch, time, time), to that axis
 
     @property
     def rows(self):
@@ -81,6 +83,9 @@ class Batch:
         leaves = []
         for number, leaf in enumerate(self.leaves):
             axis = axis_of.get(number)
+            if number in self.across:
+                leaves.append(_arranged_across(self, number, rows, more, side, vary))
+                continue
             if axis is None:
                 leaves.append(leaf[rows])
                 continue
@@ -130,6 +135,30 @@ class Batch:
             chosen.append(kinds[kind])
         chosen += [row for row in known if row not in chosen][:max(0, 2 - len(chosen))]
         return sorted(chosen)
+
+# %% ../nbs/source/batch.ipynb #951dd5fd
+def _arranged_across(batch, number, rows, more, side, vary):
+    "An input with several time axes, put together with other padding on each of them."
+    own = next((axis for axis in batch.axes if number in axis.inputs), None)
+    places = {**({1: own} if own else {}), **batch.across[number]}
+    donors = [int(np.flatnonzero(axis.lengths < axis.steps)[0]) for axis in places.values()]
+    chosen = [*rows, *donors]
+    arranged = batch.leaves[number][chosen]
+    for (place, axis), donor in zip(places.items(), donors):
+        varied = vary is None or axis in vary
+        steps = batch.steps(axis, rows, more if varied else 0)
+        after = (side if side and varied else axis.side) == "post"
+        parts = []
+        for row, part in zip(chosen, arranged):
+            giver = row if axis.lengths[row] < axis.steps else donor
+            padded = np.flatnonzero(~axis.valid[giver])[:1]
+            filler = arranged[chosen.index(giver)].take(padded, axis=place - 1)
+            values = part.take(range(*axis.span(row, axis.steps).indices(axis.steps)), axis=place - 1)
+            fillers = [filler] * (steps - int(axis.lengths[row]))
+            values = values.take(range(min(steps, int(axis.lengths[row]))), axis=place - 1)  # a donor may be longer than all
+            parts.append(np.concatenate([values, *fillers] if after else [*fillers, values], axis=place - 1))
+        arranged = np.stack(parts)
+    return arranged[:len(rows)]
 
 # %% ../nbs/source/batch.ipynb #1b0cba2e
 def random_like(
@@ -265,6 +294,15 @@ class _Reader:
                    for spec, size, leaf in zip(self.specs, sizes, self.leaves))
         timed = [number for number, (leaf, size) in enumerate(zip(self.leaves, sizes))
                  if leaf.ndim > 1 and number not in self.static and (size is None or not free)]
+        # one column beside longer inputs is a feature, or an axis that is broadcast
+        longest = max((self.leaves[number].shape[1] for number in timed), default=1)
+        timed = [number for number in timed if self.leaves[number].shape[1] > 1 or longest == 1 or number in self.lengths]
+        for number, (spec, leaf) in enumerate(zip(self.specs, self.leaves)):
+            if number not in self.static and not _is_free(spec, 1) and leaf.ndim > 2 and any(
+                    _is_free(spec, place) for place in range(2, leaf.ndim)) and not any(_is_free(each, 1) for each in self.specs):
+                raise ValueError(f"input {self.labels[number]} has the shape {spec.shape}: its time axis is not the second one, "
+                                 "as everywhere in Keras. Test the part of the model that comes after the transposition, or a "
+                                 "function that transposes the input before it calls the model")
         sure = [number for number in timed if self.leaves[number].ndim > 2 or not is_float(self.leaves[number].dtype)
                 or number in self.lengths or sizes[number] is None and self.specs[number] is not None]
         return sure or [number for number in timed if self.specs[number] is None]
@@ -283,7 +321,11 @@ class _Reader:
         valid = _valid(self)
         axes = _axes(self, valid)
         return Batch(self.structure, tuple(self.labels), tuple(self.leaves), axes, tuple(self.masks),
-                     tuple(self.notes + _words(self, axes)), tuple(self.faulty))
+                     tuple(self.notes + _words(self, axes)), tuple(self.faulty), _across(self, axes))
+
+    def marked(self, number):
+        "The steps that a mask among the inputs marks as valid, boolean (batch, time)."
+        return self.leaves[number].astype(bool) != (number in self.inverted)
 
     def _masks(self):
         "Inputs that are masks of padding: known by their type or their name."
@@ -293,6 +335,7 @@ class _Reader:
             if not np.isin(self.leaves[number], (0, 1)).all():
                 raise ValueError(f"the input {self.labels[number]} is no mask: it holds values other than 0 and 1 "
                                  "(if it is not meant as one, name it in static)")
+        self.inverted = {number for number in masks if _is_inverted(self, number)}
         self.partial = [number for number in masks if any(_marks_some_of(self, number, other) for other in masks)]
         return [number for number in masks if number not in self.partial]
 
@@ -338,9 +381,18 @@ def _words_of(reader, number):
     return set(re.split(r"[\W_]+", reader.labels[number].lower())) - {"", "mask", "padding", "attention", "ids", "token", "input"}
 
 
+def _is_inverted(reader, number):
+    "Whether a mask is True at padding, as PyTorch has it: all that it marks in an input is one and the same value."
+    given = reader.leaves[number].astype(bool)
+    return any(_is_filler(reader, other, ~given) and not _is_filler(reader, other, given) and not (
+        reader.leaves[other][~given] == reader.leaves[other][given][0]).all()
+        for other in reader.timed if other != number and reader.leaves[other].shape[:2] == given.shape
+        and reader.leaves[other].dtype.kind in "iu" and "mask" not in reader.labels[other].lower())
+
+
 def _marks_some_of(reader, number, other):
     "Whether a mask marks some of the valid steps that another one marks, and belongs to no input of its own: so it is data."
-    mine, theirs = reader.leaves[number].astype(bool), reader.leaves[other].astype(bool)
+    mine, theirs = reader.marked(number), reader.marked(other)
     if mine.shape != theirs.shape or np.array_equal(mine, theirs) or (mine & ~theirs).any():
         return False
     words = _words_of(reader, number)
@@ -358,15 +410,18 @@ def _valid(reader):
             if mask is not None and not np.array_equal(mask, found[number][0]):
                 reader.faulty.append((layer, reader.labels[number]))
     for number in reader.masks:
-        given = reader.leaves[number].astype(bool)
+        given = reader.marked(number)
         if number in found and not np.array_equal(found[number][0], given):
             raise ValueError(f"the input {reader.labels[number]} marks other steps than lengths: "
                              "a mask is True where a step is valid")
-        found[number] = given, f"from the mask {reader.labels[number]}"
+        found[number] = given, f"from the mask {reader.labels[number]}" + ", which is True at padding" * (number in reader.inverted)
     for number in reader.timed:
         partner = None if number in found else _partner(reader, number, made)
         if partner is not None:
             found[number] = found[partner][0], f"from the mask {reader.labels[partner]}"
+    for number in reader.timed:
+        if number not in found and (mask := _from_an_input(reader, number)) is not None:
+            found[number] = mask, "from lengths among the inputs"
     for number, (mask, layer) in made.items():
         if number in found:
             continue
@@ -383,6 +438,18 @@ def _valid(reader):
     return found
 
 # %% ../nbs/source/batch.ipynb #f382633e
+def _from_an_input(reader, number):
+    "The mask that an input of lengths stands for, where there is one and what lies behind them is one value only."
+    rows, steps = reader.leaves[number].shape[:2]
+    for leaf, label in zip(reader.leaves, reader.labels):
+        if "len" in label.lower() and leaf.size == rows and leaf.dtype.kind in "iu" and 0 <= leaf.min() <= leaf.max() <= steps:
+            for side in ("post", "pre"):
+                mask = mask_from_lengths(leaf.ravel(), steps, reader.sides.get(number, side))
+                if not mask.all() and _is_filler(reader, number, mask):
+                    return mask
+    return None
+
+
 def _made(reader):
     "From the number of an input to the mask that a layer makes from it, and the name of the layer."
     made = {}
@@ -395,7 +462,7 @@ def _made(reader):
                        and _reads(reader, call, number)), None)
         if source is None:  # it was made from what an operation gave
             source = next((number for number in reader.timed if mask.shape == reader.leaves[number].shape[:2]
-                           and number not in reader.masks), None)
+                           and number not in reader.masks and not _reads_in_another_order(reader, call, number)), None)
         if source is not None:
             made.setdefault(source, (mask, call.name))
     return made
@@ -406,6 +473,18 @@ def _reads(reader, call, number):
     leaf = reader.leaves[number]
     return any(hasattr(tensor, "numpy") and tuple(tensor.shape) == leaf.shape and leaf.dtype.kind not in "OSU"
                and np.array_equal(np.asarray(tensor), leaf.astype(np.asarray(tensor).dtype)) for tensor in call.inputs)
+
+
+def _reads_in_another_order(reader, call, number):
+    "Whether a call is given the sequences of this input, but not in their order."
+    def sorted_rows(array):
+        return array[np.lexsort(array.reshape(len(array), -1).T)]
+
+    leaf = reader.leaves[number]
+    arrays = [np.asarray(tensor) for tensor in call.inputs if hasattr(tensor, "numpy") and tuple(tensor.shape) == leaf.shape]
+    return leaf.dtype.kind not in "OSU" and any(
+        not np.array_equal(array, leaf) and np.array_equal(sorted_rows(array), sorted_rows(leaf.astype(array.dtype)))
+        for array in arrays)
 
 
 def _embedded(reader, number):
@@ -424,7 +503,7 @@ def _partner(reader, number, made):
 
     # with a mask or with padding of its own, an input has nothing to do with a mask that is named after another one
     masks = [mask for mask in masks if not named_after_another(mask) or number not in made and _is_filler(
-        reader, number, reader.leaves[mask].astype(bool))]
+        reader, number, reader.marked(mask))]
     if len(masks) < 2:
         return masks[0] if masks else None
     words = set(reader.labels[number].lower().replace("/", "_").split("_"))
@@ -433,7 +512,7 @@ def _partner(reader, number, made):
         label = reader.labels[mask].lower()
         return (len(words & set(label.replace("/", "_").split("_"))),
                 len(os.path.commonprefix([label, reader.labels[number].lower()])),
-                _is_filler(reader, number, reader.leaves[mask].astype(bool)), "padding" in label)
+                _is_filler(reader, number, reader.marked(mask)), "padding" in label)
 
     return max(masks, key=alike)
 
@@ -453,7 +532,7 @@ def _from_lengths(reader, number, made):
     if side := reader.sides.get(number):
         return mask_from_lengths(lengths, steps, side)
     post, pre = (mask_from_lengths(lengths, steps, side) for side in ("post", "pre"))
-    for mask in [made, *(reader.leaves[other].astype(bool) for other in reader.masks)]:
+    for mask in [made, *(reader.marked(other) for other in reader.masks)]:
         if mask is not None and np.array_equal(mask, pre) and not np.array_equal(pre, post):
             return pre
     # padding is filler: one value, again and again
@@ -517,8 +596,13 @@ def _from_data(reader, found):
             shared = None if padded or _stands_apart(reader, number, near[0], found) else near[0]
         if shared is not None:
             found[number] = found[shared][0], f"as those of {reader.labels[shared]}"
-        else:
+        elif not found or reader.leaves[number].ndim > 2 or _embedded(reader, number) or _is_free(reader.specs[number], 1):
             found[number] = patterns[number], "from zeros at one end"
+
+
+def _is_free(spec, place):
+    "Whether a keras.Input leaves the size of an axis free."
+    return spec is not None and len(spec.shape) > place and spec.shape[place] is None
 
 
 def _stands_apart(reader, number, other, found):
@@ -555,18 +639,31 @@ def _axes(reader, valid):
             continue
         axes.append(Axis(tuple(numbers), lengths, mask.shape[1], "post" if is_right_padded(mask) else "pre", how))
     for number, leaf in enumerate(reader.leaves):
-        if leaf.ndim > 1 and number not in valid:
+        if leaf.ndim > 1 and number not in valid and number not in _across(reader, axes):
             reader.notes.append(f"{reader.labels[number]}: its second axis was not taken for time, so it was not varied")
-        elif leaf.ndim > 2 and not is_float(leaf.dtype) and number in valid:
+        elif leaf.ndim > 2 and not is_float(leaf.dtype) and number in valid and number not in _across(reader, axes):
             reader.notes.append(f"{reader.labels[number]}: its axis 1 was varied; axis 2, of {leaf.shape[2]}, was not, "
                               "so nothing is known about padding there")
     reader.masks = [number for number in reader.masks + reader.partial if any(number in axis.inputs for axis in axes)]
+    reader.masks += [number for number in _across(reader, axes) if number not in reader.masks]
     if reader.rows < 2 or not axes:
         raise ValueError(f"the batch has {reader.rows} sequences and {sum(int((~axis.valid).sum()) for axis in axes)} padded "
                          "steps: at least two sequences and some padding are needed, or nothing can be learnt (without a "
                          "mask, zeros at one end count as padding; if yours holds something else, pass lengths=, and "
                          "side='pre' if it stands before the data)")
     return tuple(axes)
+
+
+def _across(reader, axes):
+    "Further axes of inputs that are as long as a padded one: those that a keras.Input leaves free, and those of masks."
+    across = {}
+    for number, leaf in enumerate(reader.leaves):
+        is_mask = reader.specs[number] is None and (leaf.dtype == bool or "mask" in reader.labels[number].lower())
+        for place in range(2, leaf.ndim):
+            axis = next((axis for axis in axes if axis.steps == leaf.shape[place]), None)
+            if axis is not None and number not in reader.static and (_is_free(reader.specs[number], place) or is_mask):
+                across.setdefault(number, {})[place] = axis
+    return across
 
 
 def _words(reader, axes):

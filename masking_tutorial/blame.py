@@ -43,7 +43,7 @@ class Masks:
         lengths, steps = [one.shape[1] for one in alone], int(tensor.shape[1])
         if len(lengths) != tensor.shape[0] or max(lengths) > steps or min(lengths) == steps:
             return None
-        side = (arrangement or self.arrangement).sides_of([steps - length for length in lengths])
+        side = (arrangement or self.arrangement).side_of([steps - length for length in lengths], steps)
         return mask_from_lengths(lengths, steps, side)
 
     def state(self, call, which, number):
@@ -339,4 +339,4 @@ def disturbed_by_neighbours(
         return False
     pairs = [(alone, together[:1]) for alone, together in zip(calls[0].outputs, calls[1].outputs)
              if alone.dtype not in NO_NUMBERS and alone.shape[:1] == (1,) and alone.shape == together[:1].shape]
-    return any((difference(a, b) / sizes_of([np.asarray(a)])).max(initial=0) > subject.tolerance for a, b in pairs)
+    return any((difference(a, b) / sizes_of([np.asarray(a)])[0]).max(initial=0) > subject.tolerance for a, b in pairs)

@@ -134,7 +134,8 @@ class Case:
     def apart(self, outputs, arrangement, expected=None):
         "The Deviation of outputs from `expected`, as `alone` is; None: each sequence alone."
         picked = [self.rows.index(row) for row in arrangement.rows]
-        found = [deviation(output, [arrays[number] for number in picked], arrangement, place)
+        found = [deviation(output, [arrays[number] for number in picked], arrangement, place,
+                           [array for number, array in enumerate(arrays) if number not in picked])
                  for place, (output, arrays) in enumerate(zip(outputs, expected or self.alone))]
         for place, (each, output) in enumerate(zip(found, outputs)):
             if each is None:

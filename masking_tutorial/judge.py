@@ -14,7 +14,7 @@ from .batch import random_like
 from .compare import as_numbers, deviation, difference, places, sizes_of
 from .masks import attach_mask, get_mask
 from .observe import Run, observe
-from .reference import normal_like, spoiled_where, Spoiling
+from .reference import normal_like, out_of_step, spoiled_where, Spoiling
 
 # %% ../nbs/source/judge.ipynb #f817ffd4
 NO_NUMBERS = (tf.resource, tf.variant, tf.string)  # types of tensors that hold no numbers
@@ -138,7 +138,7 @@ class Judge:
 
 
 def _apart(a, b):
-    return (difference(a, b) / sizes_of([np.asarray(b)])).max(initial=0)
+    return (difference(a, b) / sizes_of([np.asarray(b)])[0]).max(initial=0)
 
 # %% ../nbs/source/judge.ipynb #c7a6b666
 def with_effect(
@@ -208,12 +208,12 @@ def search(
     garbage = subject.garbage
     made = Spoiling(subject.valid(arrangement), normal_like(subject.random), spoiled_where(subject, arrangement))
     spoiled = tuple(call.name for call in plain.calls.values() if made(call) is not None)
-    if subject.fixed and not garbage and not spoiled:
+    if subject.fixed and not subject.amounts and not garbage and not spoiled:
         raise ValueError("the model cannot be tested: it takes one number of steps only, makes no mask and takes none, so "
                          "neither the amount nor the content of padding can be varied")
     judged: tuple = ()
     for arrangement, changed in _sources(subject, reference, bool(garbage or spoiled)):
-        if judged and (changed or subject.fixed or not _leaks_plainly(reference, arrangement)):
+        if judged and not subject.amounts and (changed or subject.fixed or not _leaks_plainly(reference, arrangement)):
             continue
         progress("other padding")
         try:
@@ -250,7 +250,9 @@ MORE = 64  # steps of padding that are added at most: what counts steps shows it
 def _sources(subject, reference, changed):
     "Arrangements to judge, and whether padding holds other values; one after another, for a leak makes the rest needless."
     if not subject.fixed and not (reference.loops and reference.from_end):
-        yield subject.arrangement(more=min(MORE, max(axis.steps for axis in subject.batch.axes))), changed
+        yield subject.arrangement(more=out_of_step(min(MORE, max(axis.steps for axis in subject.batch.axes)))), changed
+    for more in subject.amounts:
+        yield subject.arrangement(more=more), False
     if changed:
         yield subject.arrangement(), True
     yield subject.arrangement(), False

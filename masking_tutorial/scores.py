@@ -69,16 +69,20 @@ class Scores:
                 if kind == "targets" and leaf.ndim == 1 and len(output.shape) > 2:
                     raise BadInput(f"targets of the shape {leaf.shape} fit no output: output {number} has the shape "
                                      f"{tuple(output.shape)} (lengths go by keyword: lengths=)")
-                if kind == "targets" and leaf.ndim > 1 and len(output.shape) > 2 and leaf.shape[1] != output.shape[1]:
-                    raise BadInput(f"targets of the shape {leaf.shape} fit no output: output {number} has the shape "
-                                     f"{tuple(output.shape)}, so {output.shape[1]} steps and not {leaf.shape[1]}")
 
     @property
     def can_vary(self):
         "Whether there can be more padding: in the model, and in each target that has steps."
         return not self.case.subject.fixed and all(
-            axis is None or self.case.axis_of(min(number, len(self.outputs) - 1)) is not None
-            for number, axis in enumerate(self.axes))
+            self._follows(leaf, self.outputs[number], self.case.axis_of(number), axis) for leaf, axis, number in zip(
+                self.targets, self.axes, (min(number, len(self.outputs) - 1) for number in range(len(self.axes)))))
+
+    def _follows(self, leaf, output, axis_of_output, axis):
+        "Whether a target can be given more steps as its output has them."
+        if axis is not None:
+            return axis_of_output is not None
+        # with as many steps as an output that is some shorter than the input, nobody knows which of them are padding
+        return axis_of_output is None or leaf.ndim < 2 or leaf.shape[1] != output.shape[1]
 
     def padded(self, leaf, axis, more, drawn=False):
         "A target or weights with more padding, which holds what its padding holds, or values of its valid steps."
