@@ -166,7 +166,7 @@ class _Calls:
         "The function, as one that remembers its calls; with `only`, those of this one object."
         @functools.wraps(function)
         def wrapper(*args, **kwargs):
-            if only is not None and args[:1] != (only,):
+            if only is not None and args[0] is not only:
                 return function(*args, **kwargs)
             visible = args[1:] if "." in name else args  # without self
             words = [*map(shown, visible), *(f"{key}={shown(value)}" for key, value in kwargs.items())]
@@ -267,6 +267,8 @@ def _told(answer, call, expected, calls, files):
         line = _line_of(error, files)
         why = reason(error)
         told = [("raised", why[0]), *(("", more) for more in why[1:]), ("in", line)]
+        if raises:
+            told.append(("expected", f"a {expected.__name__}"))
     else:
         if not raises and agrees(got, expected):
             return []

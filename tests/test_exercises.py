@@ -192,6 +192,7 @@ def test_an_error_can_be_what_is_expected(told, expected, holds):
 
     lines = told(refusing, {"refuses": (lambda f: f(1), expected)})
     assert (lines[-1] == DONE) == holds
+    assert ("        expected  a KeyError" in lines) != holds
 
 
 def test_no_error_where_one_is_expected(told):
