@@ -26,7 +26,10 @@ def shown(
         return getattr(value, "__name__", None) or getattr(value, "name", None) or type(value).__name__
     if isinstance(value, float) or hasattr(value, "dtype") and hasattr(value, "shape"):
         return _shown_array(value)
-    return shortened(" ".join(repr(value).split()))
+    text = repr(value)
+    if isinstance(value, str):
+        return shortened(text)
+    return text if len(text) <= 60 and "\n" not in text else type(value).__name__  # a report has many lines
 
 
 def _shown_container(value):
@@ -53,6 +56,8 @@ def _shown_array(value):
     if array.dtype.kind == "f":
         array = array.astype("float64").round(4) + 0.0
     text = " ".join(str(array.tolist()).split())
+    if len(text) > TABLE_WIDTH - 10:
+        return f"{dtype} {array.shape}"
     return text if array.ndim == 0 else f"{dtype} {text}"
 
 # %% ../nbs/source/exercises.ipynb #376cc603

@@ -410,6 +410,11 @@ def test_a_metric_is_listened_to(told):
 # How values look.
 
 
+class Manifold:
+    def __repr__(self):
+        return "one line\nand another"
+
+
 @pytest.mark.parametrize(
     "value, text",
     [
@@ -430,6 +435,10 @@ def test_a_metric_is_listened_to(told):
         (double, "double"),
         (layers.Dense(1, name="last"), "last"),
         (tf.zeros((2, 3)).shape, "(2, 3)"),
+        (np.full(12, 1.2345), "float64 (12,)"),
+        ([1.23456] * 12, "list of 12"),
+        (Manifold(), "Manifold"),
+        ("a\nb" * 99, "'" + "a\\nb" * 24 + "..."),
         (None, "None"),
         (np.array(["a"]), "<U1 ['a']"),
     ],
