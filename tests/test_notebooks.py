@@ -246,13 +246,21 @@ NOT_REWRITTEN = {
 LONGER_CELLS: dict[str, str] = {}
 
 
+def counted_lines(source):
+    """The lines of a cell that a reader has to read: neither blank ones, nor directives, nor imports."""
+    imports = [node for node in ast.parse(source).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    left_out = {number for node in imports for number in range(node.lineno, node.end_lineno + 1)}
+    return [line for number, line in enumerate(source.splitlines(), start=1)
+            if line.strip() and not line.startswith("#|") and number not in left_out]
+
+
 def unfit_cells(path):
     """What a reader of a lesson could not see, or would have to scroll past."""
     found = []
     for cell in read(path).cells:
         if cell.cell_type != "code" or cell.id in LONGER_CELLS:
             continue
-        lines = [line for line in cell.source.splitlines() if line.strip() and not line.startswith("#|")]
+        lines = counted_lines(cell.source)
         special = any(re.match(r"class |.*\b(new_figure|as_svg)\(", line) for line in lines)
         most = MOST_LINES_OF_A_FIGURE_OR_CLASS if special else MOST_LINES
         if len(lines) > most:
@@ -276,6 +284,7 @@ def test_longer_cells_exist():
     [
         ("x = 1\n" * 12 + "\n\n", {}, None),
         ("#| export\n" + "x = 1\n" * 12, {}, None),
+        ("import a\nfrom b import (\n    c,\n    d)\n" + "x = 1\n" * 12, {}, None),
         ("x = 1\n" * 13, {}, "13 lines, of which 12 are allowed"),
         ("figure, axes = new_figure()\n" + "x = 1\n" * 24, {}, None),
         ("@decorated\nclass A:\n" + "    x = 1\n" * 23, {}, None),
