@@ -131,7 +131,7 @@ _NOISE = [
     (r"\{\{\w+ [^}]*\}\}\s*", ""),
     (r"\s*\[Op:\w+\](?: name:.*)?", ""),
     (r"[^.\n]*https?://\S*[^.\n]*\.?", ""),                        # a sentence that sends the reader elsewhere
-    (r"You are likely doing something like[\s\S]*", ""),
+    (r"You (are likely doing something like|can attempt the following)[\s\S]*", ""),
 ]
 
 
@@ -149,11 +149,11 @@ def reason(
     return lines[:3] if len(lines) <= 3 else [*lines[:2], lines[2][:TABLE_WIDTH - 14] + " ..."]
 
 # %% ../nbs/source/exercises.ipynb #3be4f2e9
-def _line_of(error, files):
-    "The last line of one of the files through which an error came, or None."
+def _line_of(error, files, call):
+    "The last line of one of the files through which an error came, or None. The call of the case is no answer."
     found, trace = None, error.__traceback__
     while trace:
-        if trace.tb_frame.f_code.co_filename in files:
+        if trace.tb_frame.f_code.co_filename in files and trace.tb_frame.f_code is not getattr(call, "__code__", None):
             found = linecache.getline(trace.tb_frame.f_code.co_filename, trace.tb_lineno).strip()
         trace = trace.tb_next
     return found
@@ -269,7 +269,7 @@ def _told(answer, call, expected, calls, files):
     except Exception as error:
         if raises and isinstance(error, expected):
             return []
-        line = _line_of(error, files)
+        line = _line_of(error, files, call)
         why = reason(error)
         told = [("raised", why[0]), *(("", more) for more in why[1:]), ("in", line)]
         if raises:

@@ -220,9 +220,10 @@ def test_an_error_is_reported_with_its_line_and_not_raised(told):
     ]
 
 
-def test_an_error_in_the_call_itself_is_reported(told):
+def test_an_error_in_the_call_itself_is_reported_without_a_line_of_the_answer(told):
     lines = told(double, {"has a shape": (lambda f: f(2).shape, (1,))})
-    assert lines[1:3] == ["        call      double(2)", "        raised    AttributeError: 'int' object has no attribute 'shape'"]
+    assert lines[1:] == ["        call      double(2)", "        raised    AttributeError: 'int' object has no attribute 'shape'",
+                         "0 of 1 cases hold."]
 
 
 class Shifted(layers.Layer):
@@ -277,7 +278,7 @@ def test_the_reason_is_what_keras_meant(name):
     text = " ".join(lines)
     assert words in text
     assert len(lines) <= 3 and all(line and len(line) <= 100 for line in lines)
-    for noise in ("{{", "http", "[Op:", "Arguments received", "\x1b", "Error encountered", "Exception encountered", "File "):
+    for noise in ("{{", "http", "resolutions", "[Op:", "Arguments received", "\x1b", "Error encountered", "Exception encountered", "File "):
         assert noise not in text, noise
 
 
