@@ -26,7 +26,10 @@ def shown(
         return getattr(value, "__name__", None) or getattr(value, "name", None) or type(value).__name__
     if isinstance(value, float) or hasattr(value, "dtype") and hasattr(value, "shape"):
         return _shown_array(value)
-    return shortened(" ".join(repr(value).split()))
+    text = repr(value)
+    if isinstance(value, str):
+        return shortened(text)
+    return text if len(text) <= 60 and "\n" not in text else type(value).__name__  # a report has many lines
 
 
 def _shown_container(value):
@@ -53,6 +56,8 @@ def _shown_array(value):
     if array.dtype.kind == "f":
         array = array.astype("float64").round(4) + 0.0
     text = " ".join(str(array.tolist()).split())
+    if len(text) > TABLE_WIDTH - 10:
+        return f"{dtype} {array.shape}"
     return text if array.ndim == 0 else f"{dtype} {text}"
 
 # %% ../nbs/source/exercises.ipynb #376cc603
@@ -126,7 +131,7 @@ _NOISE = [
     (r"\{\{\w+ [^}]*\}\}\s*", ""),
     (r"\s*\[Op:\w+\](?: name:.*)?", ""),
     (r"[^.\n]*https?://\S*[^.\n]*\.?", ""),                        # a sentence that sends the reader elsewhere
-    (r"You are likely doing something like[\s\S]*", ""),
+    (r"You (are likely doing something like|can attempt the following)[\s\S]*", ""),
 ]
 
 
@@ -144,11 +149,11 @@ def reason(
     return lines[:3] if len(lines) <= 3 else [*lines[:2], lines[2][:TABLE_WIDTH - 14] + " ..."]
 
 # %% ../nbs/source/exercises.ipynb #3be4f2e9
-def _line_of(error, files):
-    "The last line of one of the files through which an error came, or None."
+def _line_of(error, files, call):
+    "The last line of one of the files through which an error came, or None. The call of the case is no answer."
     found, trace = None, error.__traceback__
     while trace:
-        if trace.tb_frame.f_code.co_filename in files:
+        if trace.tb_frame.f_code.co_filename in files and trace.tb_frame.f_code is not getattr(call, "__code__", None):
             found = linecache.getline(trace.tb_frame.f_code.co_filename, trace.tb_lineno).strip()
         trace = trace.tb_next
     return found
@@ -166,7 +171,7 @@ class _Calls:
         "The function, as one that remembers its calls; with `only`, those of this one object."
         @functools.wraps(function)
         def wrapper(*args, **kwargs):
-            if only is not None and args[:1] != (only,):
+            if only is not None and args[0] is not only:
                 return function(*args, **kwargs)
             visible = args[1:] if "." in name else args  # without self
             words = [*map(shown, visible), *(f"{key}={shown(value)}" for key, value in kwargs.items())]
@@ -264,9 +269,11 @@ def _told(answer, call, expected, calls, files):
     except Exception as error:
         if raises and isinstance(error, expected):
             return []
-        line = _line_of(error, files)
+        line = _line_of(error, files, call)
         why = reason(error)
         told = [("raised", why[0]), *(("", more) for more in why[1:]), ("in", line)]
+        if raises:
+            told.append(("expected", f"a {expected.__name__}"))
     else:
         if not raises and agrees(got, expected):
             return []
