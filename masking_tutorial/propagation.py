@@ -6,6 +6,6 @@
 __all__ = ['MaskRow', 'MaskTrace', 'trace_masks']
 
 # %% ../nbs/03_propagation.ipynb #63b8951f
-from .observe import MaskRow, MaskTrace, trace_masks
+from .trace import MaskRow, MaskTrace, trace_masks
 
 _all_ = ["MaskRow", "MaskTrace", "trace_masks"]  # offered here too
