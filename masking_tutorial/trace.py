@@ -166,14 +166,14 @@ def _differs(mask, others):
     return mask is not None and not any(
         other is not None and other.shape == mask.shape and np.array_equal(other, mask) for other in others)
 
-# %% ../nbs/source/trace.ipynb #2dd73db3
+# %% ../nbs/source/trace.ipynb #f8d6b717
 def _cut(weaver, rows, start, end, mask, tensor):
     "Where the mask dies on an edge; the answer has no row."
     if end in rows and rows[end].fate == "not handed over" and mask is not None:
         return "end"
     if mask is not None or start == 0:
         return ""
-    lost = rows[start].fate in ("dropped", "not handed over") and rows[start].mask_out is None
+    lost = rows[start].fate == "dropped" and rows[start].mask_out is None
     return "start" if lost or weaver.out[start].get(tensor) is not None else ""
 
 
@@ -202,18 +202,18 @@ def flow_of(
         {call.path: (f"{call.name} ({call.kind})", _row(call, run)) for call in opened},
         next((np.asarray(leaf) for leaf in leaves if np.ndim(leaf) == 2 and np.asarray(leaf).dtype.kind in "iuUSO"), None)))
 
-# %% ../nbs/source/trace.ipynb #839faea8
+# %% ../nbs/source/trace.ipynb #ad5710ee
 def _step(row, call, opened):
     def several(masks):
         return masks if isinstance(masks, tuple) else (masks,)
 
     came = [mask for mask in several(row.mask_in) if mask is not None]
     went = next((mask for mask in several(row.mask_out) if mask is not None), None)
-    lost = went is None and bool(came) and row.fate in ("dropped", "not handed over")
+    lost = went is None and bool(came) and row.fate == "dropped"
     around = {each.path for each in opened}
     frames = tuple(call.path[:n] for n in range(1, len(call.path)) if call.path[:n] in around)
     words = row.words if row.fate != "none" else ""
-    label = row.name if call.is_operation else f"{row.name} ({row.class_name})"
+    label = f"{row.name} ({row.class_name})"
     by_hand = call.has_mask_in and not any(mask is not None for mask in call.masks_in)
     graph = any(each.path == call.parent and type(each.layer).__name__ in ("Functional", "Sequential") for each in opened)
     return Step(label, words, "operation" if call.is_operation else "layer", row.offends, frames,
@@ -421,7 +421,7 @@ def _draw_frame(axis, label, boxes, depth):
     axis.text(left - margin + 0.05, top - margin - 0.06, label, fontsize=7, color="#777777", va="center", parse_math=False)
     return left - margin
 
-# %% ../nbs/source/trace.ipynb #a858b56e
+# %% ../nbs/source/trace.ipynb #80c724da
 def draw_flow(
     flow,  # a Flow
     text,  # what the picture shows, as str
@@ -455,8 +455,12 @@ def draw_flow(
         if step.given:
             starts.append(_draw_given(axis, step.given, x[place] - sizes[place][0] / 2, upper[place] + height[place] / 2))
         if grids[place]:
-            side = max([x[place]] + [x[below] for _, above, below, _ in links if above == place]) + 0.2
-            ends.append(side + _grid_size(grids[place])[0])
+            # to the right of all edges; to the left of them where they all go to the right
+            below, wide = [x[lower] for _, above, lower, _ in links if above == place], _grid_size(grids[place])[0]
+            left_side = bool(below) and min(below) > x[place] + 0.2
+            side = x[place] - 0.2 - wide if left_side else max([x[place], *below]) + 0.2
+            starts.append(side)
+            ends.append(side + wide)
             _draw_grid(axis, grids[place], side, upper[place] + height[place] + 0.1, step.lost)
     for path, (label, _) in flow.frames.items():
         boxes = [(x[p] - sizes[p][0] / 2, x[p] + sizes[p][0] / 2, upper[p], upper[p] + height[p])
