@@ -77,9 +77,9 @@ def _line(call):
     line = "" if call.place.startswith("return operate(") else call.place.rpartition(" (in ")[0]
     return line.removeprefix("return ")
 
-# %% ../nbs/source/trace.ipynb #a4407f6d
+# %% ../nbs/source/trace.ipynb #47cce7fd
 class Step(NamedTuple):
-    "A step of the flow: a layer, an operation, the batch, or the answer."
+    "A step of the flow: a layer, an operation, an input of the batch, or the answer."
     label: str      # as in the table
     words: str      # what became of the mask
     kind: str       # "layer", "operation", "batch" or "answer"
@@ -89,6 +89,7 @@ class Step(NamedTuple):
     lost: bool      # a mask came in, and none goes out, though it was not used up
     matters: bool   # the mask begins, changes or dies here
     given: str      # where the mask comes from, if it is handed over and no tensor that is read carries one
+    tokens: object  # (batch, time) array of ids or words: the input of the batch that flows through; or None
 
 
 class Edge(NamedTuple):
@@ -102,10 +103,9 @@ class Edge(NamedTuple):
 
 class Flow(NamedTuple):
     "The graph of one run."
-    steps: list     # of Step, the batch first
+    steps: list     # of Step, the inputs of the batch first
     edges: list     # of Edge
-    frames: dict    # from the path of a call that is looked into to its label and the words on its mask
-    tokens: object  # (batch, time) array of what the batch holds; or None
+    frames: dict    # from the path of a call that is looked into to its label and the MaskRow of its mask
 
 # %% ../nbs/source/trace.ipynb #7b6a6c74
 def _steps(run):
@@ -116,7 +116,7 @@ def _steps(run):
     paths = {call.path for call in opened} | {()}
     return [call for call in run.calls.values() if call.path and call.parent in paths and call.path not in paths], opened
 
-# %% ../nbs/source/trace.ipynb #50cfa6ef
+# %% ../nbs/source/trace.ipynb #a2ce29f7
 class _Weaver:
     "Makes the flow of a run: `made` knows which step made a tensor."
     skipped = {"Shape", "Size", "Rank", "ZerosLike", "OnesLike"}  # the values of a tensor do not go through these
@@ -124,14 +124,15 @@ class _Weaver:
     def __init__(self, run, leaves):
         self.run, self.leaves = run, leaves
         self.made, self.edges = {}, []  # from id of a tensor to place; of (start, end, tensor's mask, mask at the start)
-        self.nodes = [None]             # calls; the batch first
-        self.out = [{}]                 # for each of them: from id of a tensor to the mask that it had when it was made
+        self.nodes = [None] * len(leaves)  # calls; before them the inputs of the batch
+        self.out = [{}] * len(leaves)   # for each of them: from id of a tensor to the mask that it had when it was made
 
     def source(self, one):
         "The place of the step that a tensor or array comes from, or None."
         if id(one) in self.made:
             return self.made[id(one)]
-        return 0 if any(_same(one, leaf) for leaf in self.leaves) else None
+        return next((place for alike in (lambda one, leaf: one is leaf, _same)
+                     for place, leaf in enumerate(self.leaves) if alike(one, leaf)), None)
 
     def add(self, call):
         masks = dict(zip(map(id, call.inputs), call.masks_in))
@@ -151,11 +152,9 @@ class _Weaver:
         self.edges += [(start, place, mask, one) for start, mask, one in sources]
         self.made.update((id(output), place) for output in call.outputs)
 
-# %% ../nbs/source/trace.ipynb #d2cb07f0
+# %% ../nbs/source/trace.ipynb #cdf9ea5e
 def _same(one, leaf):
     "Whether something is a leaf of the batch, or a copy of it."
-    if one is leaf:
-        return True
     if tuple(one.shape) != tuple(np.shape(leaf)) or not np.shape(leaf) or not isinstance(one, np.ndarray) and not hasattr(one, "numpy"):
         return False
     with np.errstate(all="ignore"):
@@ -166,12 +165,12 @@ def _differs(mask, others):
     return mask is not None and not any(
         other is not None and other.shape == mask.shape and np.array_equal(other, mask) for other in others)
 
-# %% ../nbs/source/trace.ipynb #f8d6b717
+# %% ../nbs/source/trace.ipynb #a28b9b70
 def _cut(weaver, rows, start, end, mask, tensor):
     "Where the mask dies on an edge; the answer has no row."
     if end in rows and rows[end].fate == "not handed over" and mask is not None:
         return "end"
-    if mask is not None or start == 0:
+    if mask is not None or start not in rows:
         return ""
     lost = rows[start].fate == "dropped" and rows[start].mask_out is None
     return "start" if lost or weaver.out[start].get(tensor) is not None else ""
@@ -182,7 +181,9 @@ def flow_of(
     batch,  # what the model was called with
 ) -> Flow:
     "The layers and operations that the batch flows through, and where masks go along."
-    leaves = [leaf for leaf in keras.tree.flatten(batch) if hasattr(leaf, "shape") or isinstance(leaf, list)]
+    named = [(".".join(map(str, ("batch", *path))), leaf) for path, leaf in keras.tree.flatten_with_path(batch)
+             if hasattr(leaf, "shape")]
+    leaves = [leaf for _, leaf in named]
     weaver, (steps, opened) = _Weaver(run, leaves), _steps(run)
     for call in steps:
         weaver.add(call)
@@ -191,18 +192,35 @@ def flow_of(
     for output, mask in zip(run.whole.outputs, run.whole.masks_out):
         if (start := weaver.source(output)) is not None:
             weaver.edges.append((start, answer, mask, id(output)))
-    return _pruned(Flow(
-        [Step(f"batch {', '.join(str(np.shape(leaf)) for leaf in leaves)}", "", "batch", False, (), None, False, False, ""),
-         *(_step(rows[place], weaver.nodes[place], opened) for place in range(1, answer)),
-         Step("answer " + ", ".join(str(tuple(output.shape)) for output in run.whole.outputs), "", "answer", False, (),
-              None, False, False, "")],
-        list(dict.fromkeys(Edge(start, end, mask is not None, mask is not None and start in rows and bool(rows[start].stale),
-                                _cut(weaver, rows, start, end, mask, tensor))
-                           for start, end, mask, tensor in weaver.edges)),
-        {call.path: (f"{call.name} ({call.kind})", _row(call, run)) for call in opened},
-        next((np.asarray(leaf) for leaf in leaves if np.ndim(leaf) == 2 and np.asarray(leaf).dtype.kind in "iuUSO"), None)))
+    plain = Step("", "", "batch", False, (), None, False, False, "", None)
+    shapes = ", ".join(str(tuple(output.shape)) for output in run.whole.outputs)
+    edges = [Edge(start, end, mask is not None, mask is not None and start in rows and bool(rows[start].stale),
+                  _cut(weaver, rows, start, end, mask, tensor)) for start, end, mask, tensor in weaver.edges]
+    steps = [*(plain._replace(label=f"{name} {tuple(leaf.shape)}", tokens=_tokens(leaf)) for name, leaf in named),
+             *(_step(rows[place], weaver.nodes[place], opened) for place in range(len(leaves), answer)),
+             plain._replace(label=f"answer {shapes}", kind="answer")]
+    return _pruned(Flow(_with_tokens(steps, edges), list(dict.fromkeys(edges)),
+                        {call.path: (f"{call.name} ({call.kind})", _row(call, run)) for call in opened}))
 
-# %% ../nbs/source/trace.ipynb #ad5710ee
+# %% ../nbs/source/trace.ipynb #94dc2bfd
+def _tokens(leaf):
+    "An input of the batch as an array to show, where it holds a number or a word for each step."
+    array = np.asarray(leaf)
+    return array if array.ndim == 2 and array.dtype.kind in "iuUSO" else None
+
+
+def _with_tokens(steps, edges):
+    "The steps, each with the tokens of the input that flows through it: one that its mask fits, or the first."
+    steps = list(steps)
+    for place, step in enumerate(steps):
+        found = [steps[edge.start].tokens for edge in edges if edge.end == place]
+        found = [tokens for tokens in found if tokens is not None]
+        fits = [tokens for tokens in found if step.mask is not None and tokens.shape == step.mask.shape]
+        if found:
+            steps[place] = step._replace(tokens=(fits or found)[0])
+    return steps
+
+# %% ../nbs/source/trace.ipynb #719df321
 def _step(row, call, opened):
     def several(masks):
         return masks if isinstance(masks, tuple) else (masks,)
@@ -218,7 +236,7 @@ def _step(row, call, opened):
     graph = any(each.path == call.parent and type(each.layer).__name__ in ("Functional", "Sequential") for each in opened)
     return Step(label, words, "operation" if call.is_operation else "layer", row.offends, frames,
                 came[0] if lost else went, lost, lost or _differs(went, came),
-                ("mask of the graph" if graph else "mask by hand") if by_hand else "")
+                ("mask of the graph" if graph else "mask by hand") if by_hand else "", None)
 
 
 def _pruned(flow):
@@ -233,7 +251,7 @@ def _pruned(flow):
         edge._replace(start=numbers[edge.start], end=numbers[edge.end])
         for edge in flow.edges if edge.start in kept and edge.end in kept])
 
-# %% ../nbs/source/trace.ipynb #a8212f97
+# %% ../nbs/source/trace.ipynb #4570531c
 def closed(
     flow,   # a Flow
     depth,  # frames that are looked into, one inside the other; 0: the model is one step
@@ -246,7 +264,7 @@ def closed(
             if frame is not None:
                 label, row = flow.frames[frame]
                 step = Step(label, row.words if row.fate != "none" else "", "layer", row.offends, step.frames[:depth],
-                            None, False, False, "")
+                            None, False, False, "", step.tokens)
             steps.append((step, frame))
         places.append(len(steps) - 1)
     edges = [edge._replace(start=places[edge.start], end=places[edge.end]) for edge in flow.edges]
@@ -319,7 +337,7 @@ def _placed(items, links, left, right, sweeps=12):
             x.update(zip(rank, _spread(wanted, [left[i] for i in rank], [right[i] for i in rank])))
     return x
 
-# %% ../nbs/source/trace.ipynb #d2110292
+# %% ../nbs/source/trace.ipynb #5692c57c
 _LINE, _GAP, _CELL = 0.17, 0.42, 0.17  # height of a line of text, gap between ranks, height of a cell of the grid
 _INK = {"layer": "#333333", "operation": "#333333", "batch": "#777777", "answer": "#777777"}
 
@@ -336,9 +354,9 @@ def _size(step):
     return 0.2 + max(0.077 * len(lines[0]), *(0.068 * len(line) for line in lines[1:]), 0.4), 0.1 + _LINE * len(lines)
 
 
-def _grid(flow, step):
+def _grid(step):
     "What stands beside a step: for each cell a token and whether it is valid (None where nothing is known); or None."
-    tokens, mask = flow.tokens, step.mask
+    tokens, mask = step.tokens, step.mask
     if step.kind == "batch" and tokens is not None:
         mask = np.full(tokens.shape, None)
     elif mask is None or not step.matters:
@@ -421,7 +439,7 @@ def _draw_frame(axis, label, boxes, depth):
     axis.text(left - margin + 0.05, top - margin - 0.06, label, fontsize=7, color="#777777", va="center", parse_math=False)
     return left - margin
 
-# %% ../nbs/source/trace.ipynb #80c724da
+# %% ../nbs/source/trace.ipynb #63642697
 def draw_flow(
     flow,  # a Flow
     text,  # what the picture shows, as str
@@ -430,7 +448,7 @@ def draw_flow(
     figure, (axis,) = new_figure(width=1, height=1)
     items, links = _ranked(flow)
     items = _ordered(items, links)
-    sizes, grids = [_size(step) for step in flow.steps], [_grid(flow, step) for step in flow.steps]
+    sizes, grids = [_size(step) for step in flow.steps], [_grid(step) for step in flow.steps]
     half = {item: 0.12 if isinstance(item, tuple) else sizes[item][0] / 2 + 0.12 for rank in items for item in rank}
     left = {item: half[item] + (1.2 if not isinstance(item, tuple) and flow.steps[item].given else 0) for item in half}
     aside = {item: half[item] if isinstance(item, tuple) or not grids[item] else
@@ -485,7 +503,7 @@ def _fit(figure, axis, left, right, height):
     axis.set(xlim=(left, max(right, left + 1.5)), ylim=(height + 0.2, -0.3))
     axis.set_axis_off()
 
-# %% ../nbs/source/trace.ipynb #83617fa7
+# %% ../nbs/source/trace.ipynb #90d50e28
 class MaskTrace(Report):
     "The rows of one run: a MaskRow for each layer call, and for each operation that a mask came into. True if none is lost."
     columns = "layer", "mask in", "mask out", "fate"
@@ -524,7 +542,7 @@ class MaskTrace(Report):
 
         An edge is blue where a mask travels on it, grey where none does, with a red bar where the mask dies.
         Raises ImportError where matplotlib is missing."""
-        flow = Flow([], [], {}, None) if self.flow is None else self.flow
+        flow = Flow([], [], {}) if self.flow is None else self.flow
         return draw_flow(flow if depth is None else closed(flow, depth), repr(self))
 
 # %% ../nbs/source/trace.ipynb #dd271e9b

@@ -619,6 +619,19 @@ def test_a_flow_shows_a_mask_that_attention_takes_off():
         ("attention", "add", "mask", ""), ("add", "answer", "", "start")}
 
 
+@pytest.mark.parametrize("kind", [list, dict])
+def test_each_input_of_the_batch_has_its_own_place_and_tokens(kind):
+    embed, add = embedding(), layers.Add(name="add")
+    arrays = {"a": IDS, "b": IDS[::-1].copy()}
+    given = arrays if kind is dict else list(arrays.values())
+    flow = trace_masks(lambda inputs: add([embed(one) for one in keras.tree.flatten(inputs)]), given).flow
+    names = ["batch.a", "batch.b"] if kind is dict else ["batch.0", "batch.1"]
+    assert [step.label for step in flow.steps[:2]] == [f"{name} (2, 4)" for name in names]
+    for step, array in zip(flow.steps[2:4], arrays.values(), strict=True):
+        np.testing.assert_array_equal(step.tokens, array)
+    assert [(edge.start, edge.end) for edge in flow.edges][:2] == [(0, 2), (1, 3)]
+
+
 def test_a_layer_that_uses_the_mask_up_cuts_nothing():
     assert {edge.cut for edge in trace_masks(sequential(), IDS).flow.edges} == {""}
 
