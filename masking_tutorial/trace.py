@@ -152,7 +152,7 @@ class _Weaver:
         self.edges += [(start, place, mask, one) for start, mask, one in sources]
         self.made.update((id(output), place) for output in call.outputs)
 
-# %% ../nbs/source/trace.ipynb #cdf9ea5e
+# %% ../nbs/source/trace.ipynb #5359ff57
 def _same(one, leaf):
     "Whether something is a leaf of the batch, or a copy of it."
     if tuple(one.shape) != tuple(np.shape(leaf)) or not np.shape(leaf) or not isinstance(one, np.ndarray) and not hasattr(one, "numpy"):
@@ -162,8 +162,9 @@ def _same(one, leaf):
 
 
 def _differs(mask, others):
-    return mask is not None and not any(
-        other is not None and other.shape == mask.shape and np.array_equal(other, mask) for other in others)
+    "Whether a mask is there, its values are known, and it is none of the others."
+    return isinstance(mask, np.ndarray) and not any(
+        other.shape == mask.shape and np.array_equal(other, mask) for other in others if isinstance(other, np.ndarray))
 
 # %% ../nbs/source/trace.ipynb #a28b9b70
 def _cut(weaver, rows, start, end, mask, tensor):
@@ -202,9 +203,11 @@ def flow_of(
     return _pruned(Flow(_with_tokens(steps, edges), list(dict.fromkeys(edges)),
                         {call.path: (f"{call.name} ({call.kind})", _row(call, run)) for call in opened}))
 
-# %% ../nbs/source/trace.ipynb #94dc2bfd
+# %% ../nbs/source/trace.ipynb #c7a2beef
 def _tokens(leaf):
     "An input of the batch as an array to show, where it holds a number or a word for each step."
+    if isinstance(leaf, keras.KerasTensor):
+        return None
     array = np.asarray(leaf)
     return array if array.ndim == 2 and array.dtype.kind in "iuUSO" else None
 
@@ -220,7 +223,7 @@ def _with_tokens(steps, edges):
             steps[place] = step._replace(tokens=(fits or found)[0])
     return steps
 
-# %% ../nbs/source/trace.ipynb #719df321
+# %% ../nbs/source/trace.ipynb #921b4a02
 def _step(row, call, opened):
     def several(masks):
         return masks if isinstance(masks, tuple) else (masks,)
@@ -231,11 +234,12 @@ def _step(row, call, opened):
     around = {each.path for each in opened}
     frames = tuple(call.path[:n] for n in range(1, len(call.path)) if call.path[:n] in around)
     words = row.words if row.fate != "none" else ""
+    shown = came[0] if lost else went
     label = f"{row.name} ({row.class_name})"
     by_hand = call.has_mask_in and not any(mask is not None for mask in call.masks_in)
     graph = any(each.path == call.parent and type(each.layer).__name__ in ("Functional", "Sequential") for each in opened)
     return Step(label, words, "operation" if call.is_operation else "layer", row.offends, frames,
-                came[0] if lost else went, lost, lost or _differs(went, came),
+                shown if isinstance(shown, np.ndarray) else None, lost, lost or _differs(went, came),
                 ("mask of the graph" if graph else "mask by hand") if by_hand else "", None)
 
 
@@ -251,7 +255,7 @@ def _pruned(flow):
         edge._replace(start=numbers[edge.start], end=numbers[edge.end])
         for edge in flow.edges if edge.start in kept and edge.end in kept])
 
-# %% ../nbs/source/trace.ipynb #4570531c
+# %% ../nbs/source/trace.ipynb #11f9638d
 def closed(
     flow,   # a Flow
     depth,  # frames that are looked into, one inside the other; 0: the model is one step
@@ -267,9 +271,12 @@ def closed(
                             None, False, False, "", step.tokens)
             steps.append((step, frame))
         places.append(len(steps) - 1)
-    edges = [edge._replace(start=places[edge.start], end=places[edge.end]) for edge in flow.edges]
-    return flow._replace(steps=[step for step, _ in steps],
-                         edges=list(dict.fromkeys(edge for edge in edges if edge.start != edge.end)))
+    edges = {}  # from (start, end) to one edge; of several, one on which a mask arrives
+    for edge in flow.edges:
+        ends = places[edge.start], places[edge.end]
+        if ends[0] != ends[1] and not (ends in edges and edges[ends].alive):
+            edges[ends] = edge._replace(start=ends[0], end=ends[1])
+    return flow._replace(steps=[step for step, _ in steps], edges=list(edges.values()))
 
 # %% ../nbs/source/trace.ipynb #cc164168
 def _ranked(flow):

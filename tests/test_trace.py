@@ -7,6 +7,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from masking_tutorial.mask_generation import get_mask
@@ -673,6 +674,25 @@ def test_a_mask_from_the_side_is_drawn_with_where_it_comes_from():
     by_hand = trace_masks(lambda ids: lstm(embed(ids), mask=keras.ops.not_equal(ids, 0)), IDS)
     assert [step.given for step in by_hand.flow.steps] == ["", "", "mask by hand", ""]
     assert "mask by hand" in by_hand.figure().source
+
+
+def test_symbolic_tensors_are_traced_and_drawn():
+    embed, flatten = embedding(), layers.Flatten(name="flatten")
+    trace = trace_masks(lambda ids: flatten(embed(ids)), keras.Input((4,), dtype="int32"))
+    assert fates(trace) == [("embedding", "made"), ("flatten", "dropped")]
+    assert "flatten (Flatten)" in trace.figure().source
+
+
+@pytest.mark.parametrize("batch", [tf.ragged.constant([[1, 2], [3]]), [IDS, None], (IDS, 3.0), IDS.tolist(), tf.constant(IDS)])
+def test_whatever_a_model_takes_can_be_drawn(batch):
+    embed, pool = embedding(), layers.GlobalAveragePooling1D(name="pool")
+
+    def model(given):
+        given = given if hasattr(given, "shape") or not hasattr(given[0], "shape") else given[0]
+        return pool(embed(given.to_tensor() if hasattr(given, "to_tensor") else np.asarray(given)))
+
+    trace = trace_masks(model, batch)
+    assert fates(trace) == [("embedding", "made"), ("pool", "used")] and "pool" in trace.figure().source
 
 
 def test_frames_are_closed_at_a_depth():
