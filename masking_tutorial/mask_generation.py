@@ -9,4 +9,5 @@ __all__ = ['get_mask', 'is_right_padded', 'lengths_from_mask', 'mask_from_length
 from .masks import get_mask, is_right_padded, lengths_from_mask, mask_from_lengths
 from .ruler import padding_error, show_mask
 
-_all_ = ["get_mask", "is_right_padded", "lengths_from_mask", "mask_from_lengths", "padding_error", "show_mask"]  # offered here too
+# offered here too
+_all_ = ["get_mask", "is_right_padded", "lengths_from_mask", "mask_from_lengths", "padding_error", "show_mask"]

@@ -49,7 +49,7 @@ def _stale(call):
     return next((f"{tuple(mask.shape)} on {tuple(output.shape)}" for mask, output in zip(call.masks_out, call.outputs)
                  if mask is not None and tuple(mask.shape) != tuple(output.shape[:len(mask.shape)])), "")
 
-# %% ../nbs/source/trace.ipynb #46a5a66f
+# %% ../nbs/source/trace.ipynb #d2668815
 def _one_or_tuple(masks):
     "One mask, or a tuple of masks, as arrays where their values are known."
     masks = [mask.numpy() if hasattr(mask, "numpy") else mask for mask in masks]
@@ -64,8 +64,9 @@ def _shapes(mask):
 def _row(call, run):
     masks_in = call.named.get("mask") or [*call.masks_in, *(mask for masks in call.named.values() for mask in masks)]
     kind = "operation" if call.is_operation else call.kind
-    return MaskRow(_SIGNS.get(call.kind, call.kind) if call.is_operation else call.name, kind, len(call.path) - 1, _one_or_tuple(masks_in),
-                   _one_or_tuple(call.masks_out), _fate(call, run), call.warned, call.stripped, _stale(call),
+    name = _SIGNS.get(call.kind, call.kind) if call.is_operation else call.name
+    return MaskRow(name, kind, len(call.path) - 1, _one_or_tuple(masks_in), _one_or_tuple(call.masks_out),
+                   _fate(call, run), call.warned, call.stripped, _stale(call),
                    _line(call))
 
 
@@ -77,7 +78,7 @@ def _line(call):
     line = "" if call.place.startswith("return operate(") else call.place.rpartition(" (in ")[0]
     return line.removeprefix("return ")
 
-# %% ../nbs/source/trace.ipynb #47cce7fd
+# %% ../nbs/source/trace.ipynb #8c98c306
 class Step(NamedTuple):
     "A step of the flow: a layer, an operation, an input of the batch, or the answer."
     label: str      # as in the table
@@ -85,7 +86,7 @@ class Step(NamedTuple):
     kind: str       # "layer", "operation", "batch" or "answer"
     offends: bool   # as in MaskRow
     frames: tuple   # paths of the calls around it that are looked into, from the outermost one inwards
-    mask: object    # boolean array (batch, time): the mask that goes out; where it was lost, the one that came in; or None
+    mask: object    # boolean array (batch, time): the mask that goes out, or the one that is lost here; or None
     lost: bool      # a mask came in, and none goes out, though it was not used up
     matters: bool   # the mask begins, changes or dies here
     given: str      # where the mask comes from, if it is handed over and no tensor that is read carries one
@@ -107,23 +108,25 @@ class Flow(NamedTuple):
     edges: list     # of Edge
     frames: dict    # from the path of a call that is looked into to its label and the MaskRow of its mask
 
-# %% ../nbs/source/trace.ipynb #7b6a6c74
+# %% ../nbs/source/trace.ipynb #89a35fd1
 def _steps(run):
     "The calls that are steps, and those that are looked into, each a list, in call order."
     inner = {call.parent for call in run.calls.values() if call.layer is not None and len(call.path) > 1}
     opened = [call for call in run.calls.values() if call.layer is not None and call.path in inner
               and not is_built_in(call.layer)]
     paths = {call.path for call in opened} | {()}
-    return [call for call in run.calls.values() if call.path and call.parent in paths and call.path not in paths], opened
+    steps = [call for call in run.calls.values() if call.path and call.parent in paths and call.path not in paths]
+    return steps, opened
 
-# %% ../nbs/source/trace.ipynb #a2ce29f7
+# %% ../nbs/source/trace.ipynb #ad88cbd6
+_WITHOUT_VALUES = {"Shape", "Size", "Rank", "ZerosLike", "OnesLike"}  # the values of a tensor do not go through these
+
+
 class _Weaver:
     "Makes the flow of a run: `made` knows which step made a tensor."
-    skipped = {"Shape", "Size", "Rank", "ZerosLike", "OnesLike"}  # the values of a tensor do not go through these
-
     def __init__(self, run, leaves):
         self.run, self.leaves = run, leaves
-        self.made, self.edges = {}, []  # from id of a tensor to place; of (start, end, tensor's mask, mask at the start)
+        self.made, self.edges = {}, []  # from id of a tensor to place; (start, end, mask, id of the tensor)
         self.nodes = [None] * len(leaves)  # calls; before them the inputs of the batch
         self.out = [{}] * len(leaves)   # for each of them: from id of a tensor to the mask that it had when it was made
 
@@ -141,7 +144,7 @@ class _Weaver:
                   if hasattr(one, "shape") and id(one) not in by_hand}
         sources = [(self.source(one), masks.get(id(one)), id(one)) for one in inputs.values()]
         sources = [each for each in sources if each[0] is not None]
-        if call.is_operation and (not sources or call.kind in self.skipped):
+        if call.is_operation and (not sources or call.kind in _WITHOUT_VALUES):
             return
         if call.is_operation and call.kind in ("Cast", "Identity") and not call.has_mask_in:
             self.made.update((id(output), sources[0][0]) for output in call.outputs)
@@ -152,10 +155,11 @@ class _Weaver:
         self.edges += [(start, place, mask, one) for start, mask, one in sources]
         self.made.update((id(output), place) for output in call.outputs)
 
-# %% ../nbs/source/trace.ipynb #5359ff57
+# %% ../nbs/source/trace.ipynb #07d04905
 def _same(one, leaf):
-    "Whether something is a leaf of the batch, or a copy of it."
-    if tuple(one.shape) != tuple(np.shape(leaf)) or not np.shape(leaf) or not isinstance(one, np.ndarray) and not hasattr(one, "numpy"):
+    "Whether something is a copy of an input of the batch."
+    if tuple(one.shape) != tuple(leaf.shape) or not len(leaf.shape) or not all(
+            isinstance(each, np.ndarray) or hasattr(each, "numpy") for each in (one, leaf)):
         return False
     with np.errstate(all="ignore"):
         return bool(np.array_equal(np.asarray(one), np.asarray(leaf)))
@@ -278,9 +282,9 @@ def closed(
             edges[ends] = edge._replace(start=ends[0], end=ends[1])
     return flow._replace(steps=[step for step, _ in steps], edges=list(edges.values()))
 
-# %% ../nbs/source/trace.ipynb #cc164168
+# %% ../nbs/source/trace.ipynb #6734e32b
 def _ranked(flow):
-    "Items of each rank, and the edges between items of neighbouring ranks: (rank of the upper one, upper, lower, edge)."
+    "Items of each rank, and links between neighbouring ranks: (rank of the upper item, upper, lower, edge)."
     ranks = [0] * len(flow.steps)
     for edge in sorted(flow.edges, key=lambda edge: edge.end):
         ranks[edge.end] = max(ranks[edge.end], ranks[edge.start] + 1)
@@ -378,7 +382,7 @@ def _grid_size(grid):
     width = max(len(token) for row in grid for token, _ in row) * 0.062 + 0.06
     return max(width, _CELL) * len(grid[0]), _CELL * len(grid)
 
-# %% ../nbs/source/trace.ipynb #841dbe38
+# %% ../nbs/source/trace.ipynb #6dfcda3d
 def _draw_grid(axis, grid, x, y, lost):
     "Draw the cells of a batch with their upper left corner at (x, y)."
     from matplotlib.patches import Rectangle
@@ -388,8 +392,8 @@ def _draw_grid(axis, grid, x, y, lost):
         for column, (token, valid) in enumerate(row):
             color = "white" if valid is None else VALID if valid else LEAK if lost else PADDING
             corner = x + column * width, y + number * _CELL
-            axis.add_patch(Rectangle(corner, width, _CELL, facecolor=color, edgecolor="#bbbbbb" if valid is None else "white",
-                                     linewidth=0.6))
+            axis.add_patch(Rectangle(corner, width, _CELL, facecolor=color, linewidth=0.6,
+                                     edgecolor="#bbbbbb" if valid is None else "white"))
             ink = "#555555" if valid is None else "white" if valid or lost else "#999999"
             axis.text(corner[0] + width / 2, corner[1] + _CELL / 2, token, ha="center", va="center", fontsize=6,
                       family="monospace", color=ink, parse_math=False)
@@ -446,59 +450,84 @@ def _draw_frame(axis, label, boxes, depth):
     axis.text(left - margin + 0.05, top - margin - 0.06, label, fontsize=7, color="#777777", va="center", parse_math=False)
     return left - margin
 
-# %% ../nbs/source/trace.ipynb #63642697
+# %% ../nbs/source/trace.ipynb #4e41cf84
+class _Layout(NamedTuple):
+    "Where everything stands, in inches; an item is the place of a step, or a tuple for an edge that passes by."
+    links: list    # of (rank, item above, item below, Edge)
+    x: dict        # from item to its middle
+    top: dict      # from item to its upper side
+    sizes: list    # width and height of each step
+    grids: list    # for each step what stands beside it, or None
+    height: float  # of the whole
+
+
+def _laid_out(flow):
+    items, links = _ranked(flow)
+    items = _ordered(items, links)
+    sizes, grids = [_size(step) for step in flow.steps], [_grid(step) for step in flow.steps]
+    left, right = {}, {}
+    for item in (item for rank in items for item in rank):
+        step = None if isinstance(item, tuple) else flow.steps[item]
+        half = 0.12 if step is None else sizes[item][0] / 2 + 0.12
+        left[item] = half + (1.2 if step and step.given else 0)
+        right[item] = max(half, 0.3 + _grid_size(grids[item])[0]) if step and grids[item] else half
+    top, y = {}, 0.0
+    for rank in items:
+        steps = [item for item in rank if not isinstance(item, tuple)]
+        top.update(dict.fromkeys(rank, y))
+        y += max((sizes[item][1] for item in steps), default=0.1)
+        y += max([_GAP] + [_grid_size(grids[item])[1] + 0.24 for item in steps if grids[item]])
+        y += 0.24 * any(flow.steps[edge.start].frames != flow.steps[edge.end].frames  # a frame opens, or ends
+                        for edge in flow.edges if edge.start in steps)
+    return _Layout(links, _placed(items, links, left, right), top, sizes, grids, y - _GAP)
+
+# %% ../nbs/source/trace.ipynb #22129608
+def _draw_edges(axis, layout):
+    def bottom(item):
+        return layout.top[item] + (0 if isinstance(item, tuple) else layout.sizes[item][1])
+
+    for _, above, below, edge in layout.links:
+        at_start, at_end = edge.cut == "start" and above == edge.start, edge.cut == "end" and below == edge.end
+        _draw_link(axis, (layout.x[above], bottom(above)), (layout.x[below], layout.top[below]),
+                   edge.alive and edge.cut != "start", 0.35 if at_start else 0.75 if at_end else None, edge.stale)
+
+
+def _draw_aside(axis, place, step, layout):
+    "Draw what stands beside a step; returns how far it reaches to the left and to the right."
+    x, top, (width, height) = layout.x[place], layout.top[place], layout.sizes[place]
+    reach = [x - width / 2 - 0.12, x + width / 2 + 0.12]
+    if step.given:
+        reach[0] = _draw_given(axis, step.given, x - width / 2, top + height / 2)
+    if grid := layout.grids[place]:
+        # to the right of all edges; to the left of them where they all go to the right
+        below, wide = [layout.x[lower] for _, above, lower, _ in layout.links if above == place], _grid_size(grid)[0]
+        left_side = bool(below) and min(below) > x + 0.2
+        side = x - 0.2 - wide if left_side else max([x, *below]) + 0.2
+        _draw_grid(axis, grid, side, top + height + 0.1, step.lost)
+        reach = [min(reach[0], side), max(reach[1], side + wide)]
+    return reach
+
+# %% ../nbs/source/trace.ipynb #c1e6f5f8
 def draw_flow(
     flow,  # a Flow
     text,  # what the picture shows, as str
 ) -> Svg:
     "Draw a flow from top to bottom. Raises ImportError where matplotlib is missing."
     figure, (axis,) = new_figure(width=1, height=1)
-    items, links = _ranked(flow)
-    items = _ordered(items, links)
-    sizes, grids = [_size(step) for step in flow.steps], [_grid(step) for step in flow.steps]
-    half = {item: 0.12 if isinstance(item, tuple) else sizes[item][0] / 2 + 0.12 for rank in items for item in rank}
-    left = {item: half[item] + (1.2 if not isinstance(item, tuple) and flow.steps[item].given else 0) for item in half}
-    aside = {item: half[item] if isinstance(item, tuple) or not grids[item] else
-             max(half[item], 0.3 + _grid_size(grids[item])[0]) for item in half}
-    x = _placed(items, links, left, aside)
-    tops, y = [], 0.0
-    for rank in items:
-        tops.append(y)
-        steps = [item for item in rank if not isinstance(item, tuple)]
-        y += max((sizes[item][1] for item in steps), default=0.1)
-        y += max([_GAP] + [_grid_size(grids[item])[1] + 0.24 for item in steps if grids[item]]) + 0.24 * _frame_opens(flow, steps)
-    height = {item: 0.0 if isinstance(item, tuple) else sizes[item][1] for item in half}
-    upper = {item: tops[rank] for rank, row in enumerate(items) for item in row}
-    for _, above, below, edge in links:
-        cut = 0.35 if edge.cut == "start" and above == edge.start else 0.75 if edge.cut == "end" and below == edge.end else None
-        alive = edge.alive and not (edge.cut == "start")
-        _draw_link(axis, (x[above], upper[above] + height[above]), (x[below], upper[below]), alive, cut, edge.stale)
-    starts = [x[item] - half[item] for item in x] or [0.0]
-    ends = [x[item] + half[item] for item in x] or [1.0]
+    layout = _laid_out(flow)
+    _draw_edges(axis, layout)
+    reaches = [[min(layout.x.values(), default=0) - 0.12, max(layout.x.values(), default=1) + 0.12]]
     for place, step in enumerate(flow.steps):
-        _draw_step(axis, step, x[place], upper[place] + height[place] / 2)
-        if step.given:
-            starts.append(_draw_given(axis, step.given, x[place] - sizes[place][0] / 2, upper[place] + height[place] / 2))
-        if grids[place]:
-            # to the right of all edges; to the left of them where they all go to the right
-            below, wide = [x[lower] for _, above, lower, _ in links if above == place], _grid_size(grids[place])[0]
-            left_side = bool(below) and min(below) > x[place] + 0.2
-            side = x[place] - 0.2 - wide if left_side else max([x[place], *below]) + 0.2
-            starts.append(side)
-            ends.append(side + wide)
-            _draw_grid(axis, grids[place], side, upper[place] + height[place] + 0.1, step.lost)
+        _draw_step(axis, step, layout.x[place], layout.top[place] + layout.sizes[place][1] / 2)
+        reaches.append(_draw_aside(axis, place, step, layout))
     for path, (label, _) in flow.frames.items():
-        boxes = [(x[p] - sizes[p][0] / 2, x[p] + sizes[p][0] / 2, upper[p], upper[p] + height[p])
-                 for p, step in enumerate(flow.steps) if path in step.frames]
+        boxes = [(layout.x[place] - width / 2, layout.x[place] + width / 2, layout.top[place], layout.top[place] + height)
+                 for place, (width, height) in enumerate(layout.sizes) if path in flow.steps[place].frames]
         if boxes:
-            starts.append(_draw_frame(axis, label, boxes, len(path) - 1))
-    _fit(figure, axis, min(starts), max(ends), y - _GAP)
+            reaches.append([_draw_frame(axis, label, boxes, len(path) - 1), reaches[0][1]])
+    lefts, rights = zip(*reaches)
+    _fit(figure, axis, min(lefts), max(rights), layout.height)
     return as_svg(figure, text)
-
-
-def _frame_opens(flow, steps):
-    "Whether below one of these steps a frame opens, or one ends."
-    return any(flow.steps[edge.start].frames != flow.steps[edge.end].frames for edge in flow.edges if edge.start in steps)
 
 
 def _fit(figure, axis, left, right, height):
@@ -510,9 +539,9 @@ def _fit(figure, axis, left, right, height):
     axis.set(xlim=(left, max(right, left + 1.5)), ylim=(height + 0.2, -0.3))
     axis.set_axis_off()
 
-# %% ../nbs/source/trace.ipynb #90d50e28
+# %% ../nbs/source/trace.ipynb #2d337303
 class MaskTrace(Report):
-    "The rows of one run: a MaskRow for each layer call, and for each operation that a mask came into. True if none is lost."
+    "A MaskRow for each layer call of a run, and for each operation that a mask came into. True if none is lost."
     columns = "layer", "mask in", "mask out", "fate"
 
     def __init__(self, rows=(), flow=None):
@@ -526,7 +555,8 @@ class MaskTrace(Report):
         return f"mask lost: {', '.join(lost)}" if lost else "no mask is lost"
 
     def cells(self, row):
-        return "  " * row.depth + f"{row.name} ({row.class_name})", _shapes(row.mask_in), _shapes(row.mask_out), row.words
+        name = "  " * row.depth + f"{row.name} ({row.class_name})"
+        return name, _shapes(row.mask_in), _shapes(row.mask_out), row.words
 
     def text(self, rows=None):
         return self.table(rows)
@@ -552,7 +582,7 @@ class MaskTrace(Report):
         flow = Flow([], [], {}) if self.flow is None else self.flow
         return draw_flow(flow if depth is None else closed(flow, depth), repr(self))
 
-# %% ../nbs/source/trace.ipynb #dd271e9b
+# %% ../nbs/source/trace.ipynb #a73d6742
 def trace_masks(
     model,       # model, layer, or function that calls layers
     batch,       # what to call it with: a batch as array or tensor, or a list or dict of them
@@ -565,7 +595,7 @@ def trace_masks(
     with untouched(model):
         run = observe(model, batch, whole=calls_per_step)
         # a layer that is built by the run seems to warn where one inside of it does; now all are built
-        if any(call.warned and any(inner.layer is not None for inner in run.inside(call)) for call in run.calls.values()):
+        if any(call.warned and any(inner.layer for inner in run.inside(call)) for call in run.calls.values()):
             run = observe(model, batch, whole=calls_per_step)
     if run.error is not None:
         raise run.error
@@ -576,4 +606,4 @@ def trace_masks(
 
 def _is_copy(call):
     "Whether an operation is one that makes no tensor for the layers to read."
-    return call.kind in _Weaver.skipped or call.has_mask_out
+    return call.kind in _WITHOUT_VALUES or call.has_mask_out
