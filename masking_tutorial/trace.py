@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['MaskRow', 'Step', 'Edge', 'Flow', 'flow_of', 'closed', 'draw_flow', 'MaskTrace', 'trace_masks']
 
-# %% ../nbs/source/trace.ipynb #d254914c
+# %% ../nbs/source/trace.ipynb #4829712d
 from typing import NamedTuple
 import keras
 import numpy as np
+import tensorflow as tf
 from .observe import calls_per_step, fate, fate_in_words, is_built_in, observe, untouched
 from .reports import LEAK, PADDING, VALID, Report, Svg, as_svg, html_table, new_figure
 
@@ -582,7 +583,7 @@ class MaskTrace(Report):
         flow = Flow([], [], {}) if self.flow is None else self.flow
         return draw_flow(flow if depth is None else closed(flow, depth), repr(self))
 
-# %% ../nbs/source/trace.ipynb #a73d6742
+# %% ../nbs/source/trace.ipynb #9e2e43d8
 def trace_masks(
     model,       # model, layer, or function that calls layers
     batch,       # what to call it with: a batch as array or tensor, or a list or dict of them
@@ -592,11 +593,17 @@ def trace_masks(
     The calls that a recurrent layer or TimeDistributed makes for each step are left out. The states of the model, and
     Keras itself, are left as they were, also when the model raises; the error then carries a note that names the
     layer. A model without weights is built, as by any first call."""
+    built = []
+
+    def whole(layer):
+        if not tf.executing_eagerly():
+            built.append(layer)
+        return calls_per_step(layer)
+
     with untouched(model):
-        run = observe(model, batch, whole=calls_per_step)
-        # a layer that is built by the run seems to warn where one inside of it does; now all are built
-        if any(call.warned and any(inner.layer for inner in run.inside(call)) for call in run.calls.values()):
-            run = observe(model, batch, whole=calls_per_step)
+        run = observe(model, batch, whole=whole)
+        if built:
+            run = observe(model, batch, whole=whole)
     if run.error is not None:
         raise run.error
     between = {call.path for call in _steps(run)[0] if call.is_operation and call.has_mask_in and not _is_copy(call)}
