@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from .datasets import data_file
 from .masks import attach_mask, expand_mask, get_mask
-from .observe import trace_masks
+from .trace import trace_masks
 from .reports import LEAK, PADDING, VALID, as_svg, html_table, new_figure, text_table
 
 # %% ../nbs/source/atlas.ipynb #9ed8701f

@@ -4,18 +4,16 @@
 
 # %% auto #0
 __all__ = ['Call', 'sort_arguments', 'is_built_in', 'calls_per_step', 'untouched', 'Run', 'observe', 'observed', 'fate',
-           'MaskRow', 'fate_in_words', 'MaskTrace', 'trace_masks', 'repeat']
+           'fate_in_words', 'repeat']
 
 # %% ../nbs/source/observe.ipynb #894fbcc3
 import contextlib, dataclasses, functools, inspect, linecache, sys, threading, warnings
 from collections import Counter
-from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import op_callbacks
 from .masks import attach_mask, get_mask, is_tensor
-from .reports import LEAK, VALID, Report, draw_calls
 
 # %% ../nbs/source/observe.ipynb #2e5384e0
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -472,22 +470,6 @@ def fate(
         return "used"
     return "not handed over" if call.takes_mask and not call.reached and not isinstance(call.layer, keras.Model) else "dropped"
 
-# %% ../nbs/source/observe.ipynb #1a5349db
-class MaskRow(NamedTuple):
-    "What became of the mask in one layer call."
-    name: str         # name of the layer
-    class_name: str   # its class
-    depth: int        # 0 for the model itself, 1 for its layers, 2 for the layers of those
-    mask_in: object   # boolean (batch, time) array, or None; a tuple of them where there are several inputs
-    mask_out: object  # the same for the outputs
-    fate: str         # as fate() tells it
-    warned: bool      # Keras warned that this layer destroys the mask
-    stripped: bool    # the layer took the mask off a tensor that was given to it
-
-    @property
-    def offends(self):
-        return self.fate in ("dropped", "not handed over") or self.stripped
-
 # %% ../nbs/source/observe.ipynb #17b314e3
 def fate_in_words(
     what,      # as fate() tells it
@@ -496,69 +478,6 @@ def fate_in_words(
 ):
     "The fate of a mask with what else is to be said of it, as one str."
     return ", ".join([what] + ["warned"] * warned + ["strips its input"] * stripped)
-
-
-def _one_or_tuple(masks):
-    "One mask, or a tuple of masks, as arrays where their values are known."
-    masks = [mask.numpy() if hasattr(mask, "numpy") else mask for mask in masks]
-    return masks[0] if len(masks) == 1 else tuple(masks) or None
-
-
-def _shapes(mask):
-    masks = mask if isinstance(mask, tuple) else (mask,)
-    return ", ".join("-" if each is None else str(tuple(each.shape)) for each in masks)
-
-
-def _any_mask(mask):
-    return any(each is not None for each in (mask if isinstance(mask, tuple) else (mask,)))
-
-# %% ../nbs/source/observe.ipynb #c614f7d4
-class MaskTrace(Report):
-    "The rows of one run, a MaskRow for each layer call; prints as a table and shows as a figure. True if no mask is dropped."
-    columns = "layer", "mask in", "mask out", "fate"
-
-    def cells(self, row):
-        return ("  " * row.depth + f"{row.name} ({row.class_name})", _shapes(row.mask_in), _shapes(row.mask_out),
-                fate_in_words(row.fate, row.warned, row.stripped))
-
-    def __repr__(self):
-        return self.table()  # it judges nothing: a mask that is dropped may never be missed
-
-    def _repr_svg_(self):
-        try:
-            return self.figure().source
-        except ImportError:  # without matplotlib a notebook shows the table
-            return None
-
-    def figure(self):
-        """Draw the calls from top to bottom, a line for each depth, blue where a mask is alive; returns an Svg.
-
-        Raises ImportError where matplotlib is missing."""
-        marks = {"made": ("o", VALID), "used": ("D", VALID), "dropped": ("X", LEAK), "not handed over": ("X", LEAK)}
-        return draw_calls([
-            (row.depth, f"{row.name} ({row.class_name})", _any_mask(row.mask_in), _any_mask(row.mask_out),
-             marks.get(row.fate, ("", VALID)), fate_in_words(row.fate, row.warned, row.stripped), row.offends)
-            for row in self], repr(self))
-
-# %% ../nbs/source/observe.ipynb #023b547b
-def trace_masks(
-    model,       # model, layer, or function that calls layers
-    batch,       # what to call it with: a batch as array or tensor, or a list or dict of them
-) -> MaskTrace:  # a MaskRow for each layer call, in the order in which the calls begin
-    """Run a model once and record what becomes of the mask in each of its layers.
-
-    The calls that a recurrent layer or TimeDistributed makes for each step are left out. The states of the model, and
-    Keras itself, are left as they were, also when the model raises; the error then carries a note that names the
-    layer. A model without weights is built, as by any first call."""
-    with untouched(model):
-        run = observe(model, batch, operations=False, whole=calls_per_step)
-    if run.error is not None:
-        raise run.error
-    return MaskTrace([
-        MaskRow(call.name, call.kind, len(call.path) - 1,
-                _one_or_tuple(call.named.get("mask") or [*call.masks_in, *(mask for masks in call.named.values() for mask in masks)]),
-                _one_or_tuple(call.masks_out), fate(call, run), call.warned, call.stripped)
-        for call in run.calls.values() if call.path])
 
 # %% ../nbs/source/observe.ipynb #2ba1e167
 def repeat(

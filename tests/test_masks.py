@@ -281,6 +281,22 @@ def test_a_function_that_leaks_only_into_padded_steps_has_no_padding_error():
     assert padding_error(lambda batch, mask: ops.where(mask, batch, mean(batch)[:, None]), FLOATS, with_mask=True) == 0
 
 
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize("maxlen", [3, 5])
+@pytest.mark.parametrize("step", range(5))
+def test_a_difference_counts_at_every_valid_step_and_at_no_other(step, maxlen, padding):
+    sequences = [[1.0, 2.0], [3.0, 4.0, 5.0]]
+
+    def one_step_off(batch):
+        changed = np.array(batch)
+        if len(batch) > 1 and step < maxlen:
+            changed[0, step] += 1
+        return changed
+
+    valid = step < 2 if padding == "post" else maxlen - 2 <= step < maxlen
+    assert padding_error(one_step_off, sequences, maxlen=maxlen, padding=padding) == (1 if valid else 0)
+
+
 def test_feature_sequences_are_measured():
     sequences = [np.ones((1, 2), "float32"), np.full((3, 2), 2, "float32")]
     assert padding_error(lambda batch: 2 * batch, sequences, value=5) == 0

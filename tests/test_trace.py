@@ -7,10 +7,12 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from masking_tutorial.mask_generation import get_mask
 from masking_tutorial.propagation import MaskTrace, trace_masks
+from masking_tutorial.trace import closed
 
 IDS = np.array([[3, 1, 2, 4], [4, 0, 0, 0]])
 MASK = IDS != 0
@@ -584,6 +586,133 @@ def test_a_trace_shows_as_the_same_figure_again():
 def test_an_empty_trace_shows_too():
     assert repr(MaskTrace()) == "layer  mask in  mask out  fate"
     assert MaskTrace().figure().source.startswith("<svg")
+
+
+# The flow.
+
+
+def woven(trace):
+    """The edges of a flow in short: from, to, "mask" where one travels, and where it is cut."""
+    names = [step.label.partition(" ")[0] for step in trace.flow.steps]
+    return {(names[edge.start], names[edge.end], "mask" * edge.alive, edge.cut) for edge in trace.flow.edges}
+
+
+def test_a_flow_has_branches_and_shows_where_an_operation_loses_the_mask():
+    embed, other, dense = embedding("tokens"), layers.Embedding(5, 4, name="others"), layers.Dense(2, name="dense")
+    trace = trace_masks(lambda ids: dense(embed(ids) + other(ids)), IDS)
+    assert woven(trace) == {("batch", "tokens", "", ""), ("batch", "others", "", ""), ("tokens", "+", "mask", ""),
+                            ("others", "+", "", ""), ("+", "dense", "", "start"), ("dense", "answer", "", "")}
+    assert [(row.name, row.fate) for row in trace] == [
+        ("tokens", "made"), ("others", "none"), ("+", "dropped"), ("dense", "none")]
+    assert (trace[2].class_name, trace[2].place) == (
+        "operation", "trace = trace_masks(lambda ids: dense(embed(ids) + other(ids)), IDS)")
+
+
+def test_a_flow_shows_a_mask_that_attention_takes_off():
+    embed, attention, add = embedding(), layers.MultiHeadAttention(1, 2, name="attention"), layers.Add(name="add")
+
+    def model(ids):
+        hidden = embed(ids)
+        return add([hidden, attention(hidden, hidden)])
+
+    assert woven(trace_masks(model, IDS)) == {
+        ("batch", "embedding", "", ""), ("embedding", "attention", "mask", ""), ("embedding", "add", "", "start"),
+        ("attention", "add", "mask", ""), ("add", "answer", "", "start")}
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_each_input_of_the_batch_has_its_own_place_and_tokens(kind):
+    embed, add = embedding(), layers.Add(name="add")
+    arrays = {"a": IDS, "b": IDS[::-1].copy()}
+    given = arrays if kind is dict else list(arrays.values())
+    flow = trace_masks(lambda inputs: add([embed(one) for one in keras.tree.flatten(inputs)]), given).flow
+    names = ["batch.a", "batch.b"] if kind is dict else ["batch.0", "batch.1"]
+    assert [step.label for step in flow.steps[:2]] == [f"{name} (2, 4)" for name in names]
+    for step, array in zip(flow.steps[2:4], arrays.values(), strict=True):
+        np.testing.assert_array_equal(step.tokens, array)
+    assert [(edge.start, edge.end) for edge in flow.edges][:2] == [(0, 2), (1, 3)]
+
+
+def test_a_layer_that_uses_the_mask_up_cuts_nothing():
+    assert {edge.cut for edge in trace_masks(sequential(), IDS).flow.edges} == {""}
+
+
+@pytest.mark.parametrize("all_steps", [False, True])
+def test_a_mask_that_is_not_handed_over_dies_at_the_end_of_its_edge(all_steps):
+    embed, lstm = embedding(), layers.LSTM(2, return_sequences=all_steps, name="lstm")
+    trace = trace_masks(lambda ids: lstm(embed(ids), initial_state=[np.zeros((2, 2), "float32")] * 2), IDS)
+    assert trace[1].fate == "not handed over"
+    assert ("embedding", "lstm", "mask", "end") in woven(trace)
+
+
+def test_a_mask_on_a_tensor_without_time_is_stale():
+    class Mean(layers.Layer):
+        def call(self, inputs):
+            return keras.ops.mean(inputs, axis=1)
+
+    embed, mean = embedding(), Mean(name="mean")
+    mean.supports_masking = True
+    trace = trace_masks(lambda ids: mean(embed(np.tile(ids, 2))), IDS)
+    assert (trace[1].fate, trace[1].stale, trace[1].offends) == ("passed", "(2, 8) on (2, 4)", True)
+    assert [edge.stale for edge in trace.flow.edges] == [False, True]
+    assert "passed, stale: (2, 8) on (2, 4)" in trace.figure().source
+
+
+def test_an_operation_inside_a_layer_that_keeps_the_mask_cuts_nothing():
+    class Doubles(layers.Layer):
+        def call(self, inputs):
+            return inputs * 2
+
+    embed, doubles = embedding(), Doubles(name="doubles")
+    doubles.supports_masking = True
+    trace = trace_masks(lambda ids: doubles(embed(ids)), IDS)
+    assert trace.ok and [step.label for step in trace.flow.steps[1:-1]] == ["embedding (Embedding)", "doubles (Doubles)"]
+
+
+def test_a_mask_from_the_side_is_drawn_with_where_it_comes_from():
+    embed, lstm = layers.Embedding(5, 4, name="embedding"), layers.LSTM(2, name="lstm")
+    by_hand = trace_masks(lambda ids: lstm(embed(ids), mask=keras.ops.not_equal(ids, 0)), IDS)
+    assert [step.given for step in by_hand.flow.steps] == ["", "", "mask by hand", ""]
+    assert "mask by hand" in by_hand.figure().source
+
+
+def test_symbolic_tensors_are_traced_and_drawn():
+    embed, flatten = embedding(), layers.Flatten(name="flatten")
+    trace = trace_masks(lambda ids: flatten(embed(ids)), keras.Input((4,), dtype="int32"))
+    assert fates(trace) == [("embedding", "made"), ("flatten", "dropped")]
+    assert "flatten (Flatten)" in trace.figure().source
+
+
+@pytest.mark.parametrize("batch", [tf.ragged.constant([[1, 2], [3]]), [IDS, None], (IDS, 3.0), IDS.tolist(), tf.constant(IDS)])
+def test_whatever_a_model_takes_can_be_drawn(batch):
+    embed, pool = embedding(), layers.GlobalAveragePooling1D(name="pool")
+
+    def model(given):
+        given = given if hasattr(given, "shape") or not hasattr(given[0], "shape") else given[0]
+        return pool(embed(given.to_tensor() if hasattr(given, "to_tensor") else np.asarray(given)))
+
+    trace = trace_masks(model, batch)
+    assert fates(trace) == [("embedding", "made"), ("pool", "used")] and "pool" in trace.figure().source
+
+
+def test_frames_are_closed_at_a_depth():
+    inside = keras.Sequential([layers.Dropout(0.5, name="dropout"), layers.Dense(3, name="dense")], name="inside")
+    model = keras.Sequential([embedding(), inside], name="model")
+    flow = trace_masks(model, IDS).flow
+    names = {depth: [step.label.partition(" ")[0] for step in closed(flow, depth).steps] for depth in (0, 1, 2)}
+    assert names == {0: ["batch", "model", "answer"], 1: ["batch", "embedding", "inside", "answer"],
+                     2: ["batch", "embedding", "dropout", "dense", "answer"]}
+    assert len(closed(flow, 1).edges) == 3
+    drawn = [">dropout (Dropout)</text>" in trace_masks(model, IDS).figure(depth=depth).source for depth in (1, 2)]
+    assert drawn == [False, True]
+
+
+def test_a_trace_shows_no_verdict(monkeypatch):
+    trace = trace_masks(keras.Sequential([embedding(), layers.Flatten(name="flatten")], name="model"), IDS)
+    assert trace._repr_html_() is None and "BROKEN" not in trace.text() + trace.to_json() + trace.verdict
+    assert (trace.verdict, trace_masks(sequential(), IDS).verdict) == ("mask lost: flatten", "no mask is lost")
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    assert trace._repr_svg_() is None and trace._repr_html_().startswith("<table>") and "BROKEN" not in trace._repr_html_()
 
 
 def test_the_mask_is_read_before_attention_strips_it():
