@@ -201,7 +201,7 @@ def _as_text(panel, valid):
     return "\n".join(cells if padding is None else
                      [f"{row}  padding: {share + 1e-9:.2f}" for row, share in zip(cells, padding)])
 
-# %% ../nbs/source/attention.ipynb #6cde2b02
+# %% ../nbs/source/attention.ipynb #f19f8b0a
 def _attention_figure(panels, queries, keys, valid):
     bars = 2.0 * any(_padding_weights(panel, valid) is not None for panel in panels.values())  # width of a full bar
     gap = 1.5 + bars
@@ -227,11 +227,11 @@ def _attention_figure(panels, queries, keys, valid):
         axis.text(-0.2, row + 0.5, str(word), ha="right", va="center", fontsize=8, parse_math=False)
     return figure
 
-
+# %% ../nbs/source/attention.ipynb #a6d28cc3
 def _draw_panel(axis, start, panel, darkest, valid, bars):
     from matplotlib.patches import Rectangle
     def cell(column, row, width, color, alpha):
-        # in steps of a twentieth, so that rounding on another machine does not change the picture
+        # so that rounding on another machine does not change the picture
         axis.add_patch(Rectangle((start + column + 0.04, row + 0.04), width, 0.92, facecolor=color,
                                  alpha=round(20 * alpha) / 20))
 

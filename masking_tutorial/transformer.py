@@ -97,9 +97,9 @@ def _allowed(layer, inputs, mask, attention_mask, causal):
     return combine_masks(None if mask is None else padding_mask(mask), attention_mask,
                          causal_mask(inputs) if causal else None)
 
-# %% ../nbs/source/transformer.ipynb #f31aa136
+# %% ../nbs/source/transformer.ipynb #2227fd8e
 class _Parts(keras.layers.Layer):
-    "The layers of a transformer block, and its two steps; the sizes are set by TransformerBlock."
+    "The layers of a transformer block, its two steps and its configuration; TransformerBlock sets the sizes."
     def build(self, input_shape):
         if len(input_shape) != 3:
             raise ValueError(f"layer '{self.name}' got the shape {tuple(input_shape)}: it takes "
@@ -125,6 +125,9 @@ class _Parts(keras.layers.Layer):
     def feed_forward(self, x, training):
         "Two dense layers, for each step by itself."
         return self.drops[1](self.narrow(self.widen(x)), training=training)
+
+    def get_config(self):
+        return {**super().get_config(), **self.settings, "activation": keras.activations.serialize(self.activation)}
 
 # %% ../nbs/source/transformer.ipynb #5d4fe5bf
 @keras.saving.register_keras_serializable(package="masking_tutorial")
@@ -167,6 +170,3 @@ class TransformerBlock(_Parts):
             x = self.norms[0](x + self.attend(x, allowed, training))
             x = self.norms[1](x + self.feed_forward(x, training))
         return x if mask is None else ops.where(expand_mask(mask, x), x, 0)
-
-    def get_config(self):
-        return {**super().get_config(), **self.settings, "activation": keras.activations.serialize(self.activation)}
