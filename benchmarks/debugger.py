@@ -17,10 +17,10 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.common import ROOT, arguments, machine, side_by_side, table, verdict
-from masking_tutorial.attention import TransformerBlock
 from masking_tutorial.audit import audit
 from masking_tutorial.contract import check_padding
 from masking_tutorial.leaks import find_leaks
+from masking_tutorial.transformer import TransformerBlock
 
 LENGTHS = [24, 17, 9, 5]
 MOST = {"find_leaks": 12, "check_padding": 40}  # forward passes that each may take on a sound model

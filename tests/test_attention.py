@@ -10,8 +10,6 @@ from hypothesis.extra import numpy as hnp
 from keras import layers, ops
 
 from masking_tutorial.attention import (
-    PositionalEmbedding,
-    TransformerBlock,
     block_mask,
     causal_mask,
     combine_masks,
@@ -22,6 +20,8 @@ from masking_tutorial.attention import (
 )
 from masking_tutorial.contract import assert_padding_contract
 from masking_tutorial.mask_generation import get_mask, mask_from_lengths, padding_error
+from masking_tutorial.reports import LEAK
+from masking_tutorial.transformer import PositionalEmbedding, TransformerBlock
 
 pytestmark = pytest.mark.usefixtures("seeded")
 WORDS = 12
@@ -165,6 +165,16 @@ def test_figure_shows_each_panel_and_word():
     assert repr(picture) == "a mask\n# .\n# #\nweights\n0.5 0.5\n1.0 0.0"
     for word in ("a mask", "weights", "q$1", "k2"):
         assert word in picture.source
+
+
+def test_figure_has_a_bar_for_the_weight_of_padding():
+    weights, valid = np.array([[0.5, 0.5, 0], [0.25, 0, 0.75]]), [True, True, False]
+    picture = show_attention({"a mask": weights > 0, "weights": weights}, valid=valid)
+    assert repr(picture) == "a mask\n# # .\n# . #\nweights\n0.5 0.5 0.0  padding: 0.00\n0.2 0.0 0.8  padding: 0.75"
+    without = show_attention({"weights": weights})
+    # two cells for each weight; beside each row two more, the bar and what it is a part of
+    assert picture.source.count("<path") - show_attention({"a mask": weights > 0, "weights": weights}).source.count("<path") == 4
+    assert LEAK in picture.source and LEAK not in without.source
 
 
 @pytest.mark.parametrize(

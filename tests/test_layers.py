@@ -20,6 +20,7 @@ from masking_tutorial.custom_layers import (
     MyActivation,
     TemporalSoftmax,
     TemporalSplit,
+    mask_of_windows,
 )
 from masking_tutorial.manual_masks import MyLayer
 from masking_tutorial.mask_generation import get_mask, mask_from_lengths, padding_error
@@ -285,6 +286,15 @@ def test_a_step_of_a_valid_convolution_is_valid_if_all_that_it_looks_at_is(seed,
     found = arrays(layer.compute_mask(None, ops.convert_to_tensor(mask)))[0]
     assert found.tolist() == expected
     assert layer.compute_output_shape((8, steps, 3))[:2] == found.shape
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [({}, [1, 0, 0, 0, 1]), ({"stride": 2}, [1, 0, 1]), ({"stride": 4}, [1, 1]), ({"dilation": 2}, [1, 0, 1]), ({"dilation": 3}, [0])],
+)
+def test_a_window_is_valid_if_all_of_its_steps_are(options, expected):
+    mask = ops.convert_to_tensor([[True, True, True, False, True, True, True]])
+    assert mask_of_windows(mask, 3, **options).numpy().astype(int).tolist() == [expected]
 
 
 @settings(max_examples=30)
