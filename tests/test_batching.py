@@ -94,7 +94,7 @@ def test_a_window_of_one_keeps_the_shuffled_order():
     assert np.mean([np.ptp(lengths[batch]) for batch in plan]) > 1800  # of 1999
 
 
-def test_a_batch_over_the_edge_of_two_windows_holds_like_lengths():
+def test_a_batch_over_the_edge_of_two_windows_holds_similar_lengths():
     lengths = np.random.default_rng(0).integers(1, 1000, 3000)
     plan = plan_batches(lengths, 64, window=1000)
     assert max(np.ptp(lengths[batch]) for batch in plan) < 200

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keras import layers, metrics, ops
 
 from masking_tutorial.losses_and_metrics import (
+    BlankAtPadding,
     MaskedActivityRegularization,
     MaskedMetric,
     masked_max,
@@ -19,7 +20,7 @@ from masking_tutorial.losses_and_metrics import (
     masked_std,
     masked_sum,
 )
-from masking_tutorial.mask_generation import get_mask, mask_from_lengths
+from masking_tutorial.masks import attach_mask, get_mask, mask_from_lengths
 
 pytestmark = [pytest.mark.usefixtures("seeded"), pytest.mark.filterwarnings("ignore:You are passing weight as `float`, but dtype is `int`")]
 REDUCTIONS = {masked_sum: np.sum, masked_mean: np.mean, masked_max: np.max, masked_std: np.std}
@@ -28,20 +29,8 @@ LENGTHS = np.array([3, 1, 6, 5])
 VALID = mask_from_lengths(LENGTHS, 8)
 
 
-class Given(layers.Layer):
-    def __init__(self, mask):
-        super().__init__(autocast=False)
-        self.given = ops.convert_to_tensor(mask)
-
-    def call(self, inputs):
-        return inputs
-
-    def compute_mask(self, inputs, mask=None):
-        return self.given
-
-
 def with_mask(values, mask):
-    return Given(mask)(ops.convert_to_tensor(values))
+    return attach_mask(ops.convert_to_tensor(values), mask)
 
 
 # Reductions.
@@ -495,7 +484,84 @@ def test_under_a_distribution_strategy(lost):
         assert np.isclose(model.fit(IDS, y, batch_size=4, verbose=0).history["right"][0], wanted)
 
 
+# CTC.
+
+FRAMES = np.random.default_rng(3).normal(size=(4, 8, 5)).astype("float32")
+SPOKEN = np.array([[1, 2, 0], [3, 0, 0], [4, 4, 1], [2, 0, 0]])
+
+
+def ctc_alone():
+    labels = (SPOKEN != 0).sum(axis=1)
+    return [float(keras.losses.ctc(SPOKEN[row:row + 1, :labels[row]], FRAMES[row:row + 1, :LENGTHS[row]])[0]) for row in range(4)]
+
+
+@pytest.mark.parametrize("steps", [8, 40])
+@pytest.mark.parametrize("padding", [0.0, 30.0, np.nan])
+def test_ctc_is_that_of_the_frames_alone_and_so_is_its_gradient(steps, padding):
+    mask = mask_from_lengths(LENGTHS, steps)
+    wide = np.where(mask[:, :, None], np.pad(FRAMES, ((0, 0), (0, steps - 8), (0, 0))), padding)
+    logits = tf.Variable(wide, dtype="float32")
+    with tf.GradientTape() as tape:
+        outputs = BlankAtPadding()(attach_mask(logits, mask))
+        loss = keras.losses.CTC()(SPOKEN, outputs)
+    assert get_mask(outputs) is None
+    assert np.isclose(loss, np.mean(ctc_alone()), rtol=1e-5)
+    gradient = tape.gradient(loss, logits).numpy()
+    assert np.isfinite(gradient).all() and (gradient[~mask] == 0).all() and gradient[mask].any(axis=-1).all()
+    np.testing.assert_allclose(
+        ops.ctc_loss(SPOKEN, np.nan_to_num(wide), (SPOKEN != 0).sum(axis=1), LENGTHS), ctc_alone(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "bfloat16"])
+def test_blanks_in_a_saved_model(tmp_path, dtype):
+    model = keras.Sequential([keras.Input((None,)), layers.Embedding(10, 5, mask_zero=True), BlankAtPadding(dtype=dtype)])
+    model.compile("sgd", "ctc")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    outputs = loaded(IDS)
+    assert np.isfinite(outputs).all() and (np.argmax(outputs, axis=-1)[~VALID] == 0).all()
+    wide = np.pad(IDS, ((0, 0), (0, 9)))
+    losses = [one.evaluate(x, SPOKEN, verbose=0) for one in (model, loaded) for x in (IDS, wide)]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("logits, mask, message", [
+    (FRAMES, None, "the logits carries no mask"),
+    (FRAMES[:, :, 0], VALID, "the logits have the shape (4, 8): they must be (batch, time, labels)"),
+    (FRAMES, VALID[:, :7], "the mask has the shape (4, 7), but the logits has (4, 8, 5)"),
+])
+def test_blanks_need_a_mask(logits, mask, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        BlankAtPadding()(logits, mask=mask)
+
+
 # What the chapter relies on: if Keras changes this, the chapter has to.
+
+
+def test_ctc_of_keras_counts_every_frame_and_labels_below_zero():
+    whole = float(keras.losses.CTC()(SPOKEN, FRAMES))
+    assert not np.isclose(whole, np.mean(ctc_alone()), rtol=1e-2)
+    assert not np.isclose(keras.losses.CTC()(np.where(SPOKEN == 0, -1, SPOKEN), FRAMES), whole, rtol=1e-2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Incompatible shapes"):
+        keras.losses.CTC()(SPOKEN, attach_mask(FRAMES, VALID))
+
+
+@pytest.mark.parametrize("reduction, moves", [
+    ("sum_over_batch_size", True), ("mean", True), ("sum", False), ("mean_with_sample_weight", False)])
+def test_weights_for_a_mask_and_the_reduction(reduction, moves):
+    loss = keras.losses.MeanSquaredError(reduction=reduction)
+    found = [float(loss(np.ones((1, steps, 1)), np.zeros((1, steps, 1)), mask_from_lengths([2], steps) * 1.0)) for steps in (2, 8)]
+    assert (found[1] == found[0] / 4) if moves else (found[0] == found[1])
+
+
+def test_evaluate_weighs_batches_by_their_sequences():
+    model, y = tagger(), np.random.default_rng(1).integers(0, 3, VALID.shape)
+    model.compile(loss="sparse_categorical_crossentropy")
+    losses = [model.evaluate(IDS[part], y[part], verbose=0) for part in (slice(3), slice(3, 4))]
+    found = model.evaluate(IDS, y, batch_size=3, verbose=0)
+    assert np.isclose(found, np.average(losses, weights=[3, 1]), rtol=1e-5)
+    for wrong in ([1, 1], [VALID[:3].sum(), VALID[3].sum()]):
+        assert not np.isclose(found, np.average(losses, weights=wrong), rtol=1e-4)
 
 
 @each_pair

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masking_tutorial.batching import Batches
-from masking_tutorial.datasets import LEAK, VALID
+from masking_tutorial.reports import LEAK, VALID
 from masking_tutorial.training import Outcomes, accuracy, over_seeds, show_outcomes
 
 SMALL = {
@@ -200,9 +200,18 @@ def circles(svg, color):
 def test_the_figure_has_a_point_for_each_seed(small):
     picture = show_outcomes(small)
     assert circles(picture, LEAK) == 6 and circles(picture, VALID) == 2
-    for text in ("a", "b", "short", "long", "lost", "kept", "75%"):
+    for text in ("a", "b", "short", "long", "lost", "kept", "80%"):
         assert f">{text}<" in picture.source
     assert repr(small) in repr(picture)
+
+
+def test_the_figure_shows_a_part_and_nothing_outside_of_it(small):
+    fewer = Outcomes([3, 5], {key: found for key, found in SMALL.items() if key[1] == "short" and key[0] == "a"})
+    picture = show_outcomes(fewer, limits=(0.2, 1.0))
+    assert circles(picture, LEAK) == 2 and ">0%<" not in picture.source and ">40%<" in picture.source
+    for limits in ((0.3, 1.0), (0.2, 0.9)):
+        with pytest.raises(ValueError, match=r"^a, short, (lost|kept): .* is not within the limits"):
+            show_outcomes(fewer, limits=limits)
 
 
 def test_the_figure_takes_other_colors(small):
@@ -244,4 +253,4 @@ def test_the_stored_outcomes_have_ten_seeds_and_both_series():
     stored = Outcomes.load()
     assert stored.seeds == list(range(10))
     assert stored.names(2) == ["mask lost", "mask kept"]
-    assert all(len(stored.names(1, panel)) == 3 for panel in stored.names(0))
+    assert all(stored.names(1, panel) == ["similar lengths", "mixed lengths", "fixed length"] for panel in stored.names(0))
