@@ -37,7 +37,7 @@ def _draw_strip(axis, left, lines, cells, columns, colors, marks):
                 axis.text(left + place + 0.5, line + 0.55, marks[word], ha="center", va="center", fontsize=8, color="white",
                           fontweight="bold", parse_math=False)
 
-# %% ../nbs/source/matrix.ipynb #7685d366
+# %% ../nbs/source/matrix.ipynb #a2c5ebdd
 def draw_matrix(
     cells,      # dict from the name of a row to a dict from the name of a column to a word, a str
     colors,     # dict from a word to its colour, in the order of the legend; a word that is not in it is left white
@@ -50,15 +50,17 @@ def draw_matrix(
     marks, heads = marks or {}, heads or {}
     columns = list(dict.fromkeys(column for row in cells.values() for column in row))
     parts = _strips(list(cells), heads, strips)
-    room = 0.36 * max(map(len, [*cells, *heads.values()])) + 0.8  # for the names, in squares
-    width, depth = room + len(columns), max(map(len, parts))
+    rooms = [0.36 * max(len(name) for _, name in lines) + 0.8 for lines in parts]  # for the names, in squares
+    width, depth = sum(rooms) + len(columns) * len(parts), max(map(len, parts))
     top = 0.38 * max(map(len, columns)) + 0.5
-    figure, (axis,) = new_figure(width=0.2 * width * len(parts) + 0.1, height=0.2 * (top + depth + 2))
-    axis.set(xlim=(0, width * len(parts)), ylim=(depth + 2, -top))
+    figure, (axis,) = new_figure(width=0.2 * width + 0.1, height=0.2 * (top + depth + 2))
+    axis.set(xlim=(0, width), ylim=(depth + 2, -top))
     axis.set_axis_off()
-    for number, lines in enumerate(parts):
-        _draw_strip(axis, number * width + room, lines, cells, columns, colors, marks)
-    _legend(axis, width * len(parts), depth + 1.3, colors, marks)
+    left = 0.0
+    for room, lines in zip(rooms, parts):
+        _draw_strip(axis, left + room, lines, cells, columns, colors, marks)
+        left += room + len(columns)
+    _legend(axis, width, depth + 1.3, colors, marks)
     table = text_table([("", *columns), *((name, *(row.get(column, "") for column in columns)) for name, row in cells.items())])
     return Svg(as_svg(figure, text).source, f"{text}\n\n{table}")
 
