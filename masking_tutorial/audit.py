@@ -8,7 +8,6 @@ __all__ = ['AuditReport', 'audit']
 # %% ../nbs/source/audit.ipynb #ee626a82
 import html
 from .contract import ask_clauses, check_options
-from .judge import observed
 from .leaks import leaks_of
 from .observe import untouched
 from .reference import prepare
@@ -81,7 +80,7 @@ def audit(
 
     Raises what these raise; a batch with a sequence that has no valid step is searched for leaks only."""
     with untouched(model) as note, telling(progress) as tell:
-        subject = prepare(model, batch, lengths, side, static, tolerance, seed)
+        subject = prepare(model, batch, lengths, side, static, tolerance, seed, note)
         options = {"sides": (), "nan": False, "targets": subject.targets if targets is None else targets,
                    "sample_weight": subject.weights if sample_weight is None else sample_weight}
         check_options(subject, options)
@@ -90,7 +89,6 @@ def audit(
             notes.append(f"the contract was not tested: sequence {subject.batch.empty[0]} has no valid step")
         else:
             contract = ask_clauses(subject, options, lambda name: tell(f"the padding contract: {name}"))
-        subject = prepare(model, batch, lengths, side, static, tolerance, seed, most=4, run=observed)
         counted = contract is not None and (contract.clauses["loss"].offends or contract.clauses["mask"].offends)
-        leaks = leaks_of(subject, note, lambda step: tell(f"layers and operations: {step}"), counted)
+        leaks = leaks_of(subject, lambda step: tell(f"layers and operations: {step}"), counted)
     return AuditReport(contract, leaks, notes)

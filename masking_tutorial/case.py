@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['KEPT', 'BROKEN', 'NOT_APPLICABLE', 'NOT_TESTED', 'CLAUSES', 'ORDER', 'ClauseRow', 'BadInput', 'NotApplicable',
-           'NotTested', 'raised_words', 'missing_class', 'judged', 'register_clause', 'Case', 'make_case', 'refuse_nan']
+           'NotTested', 'raised_words', 'plain_text', 'missing_class', 'judged', 'register_clause', 'Case', 'make_case',
+           'refuse_nan']
 
 # %% ../nbs/source/case.ipynb #4ac13032
 import functools, math, re
@@ -13,8 +14,8 @@ import keras
 import numpy as np
 from .batch import is_float
 from .compare import as_numbers, deviation, places, worst_of
-from .observe import observe
-from .reference import answers, check_repeats
+from .observe import observed
+from .reference import answers
 
 # %% ../nbs/source/case.ipynb #72181ee5
 KEPT, BROKEN, NOT_APPLICABLE, NOT_TESTED = "kept", "broken", "not applicable", "could not be tested"
@@ -53,9 +54,16 @@ def raised_words(
     if missing := missing_class(error):
         return f"raises {type(error).__name__}: the class {missing} is not registered"
     note = next((note for note in getattr(error, "__notes__", []) if note.startswith("raised in layer")), "")
-    text = re.sub(r"\x1b\[\d*m|Exception encountered when calling \S+\.", "", str(error)).partition("Arguments received by")[0]
     where = note and " " + note.removeprefix("raised ").partition(", call")[0]
-    return f"raises {type(error).__name__}{where}: {' '.join(text.split())[:160]}"
+    return f"raises {type(error).__name__}{where}: {plain_text(error)[:160]}"
+
+
+def plain_text(
+    error,  # an exception
+):          # str
+    "The text of an exception in one line, without colours, names of graph nodes and lists of arguments."
+    text = re.sub(r"\x1b\[[\d;]*m|Exception encountered when calling \S+\.|\{\{\w+ [^}]*\}\}|\[Op:\w+\](?: name: \S*)?", "", str(error))
+    return " ".join(text.partition("Arguments received by")[0].split())
 
 
 def missing_class(
@@ -120,10 +128,7 @@ class Case:
         **options,    # as for Batch.arrange
     ):                # list of tensors
         "What the model gives."
-        call, inputs = call or self.subject.call, arrangement.inputs(**options)
-        run = observe(call, inputs, change, operations=False)
-        if run.error is not None:
-            raise run.error
+        run = observed(call or self.subject.call, arrangement.inputs(**options), change=change, operations=False)
         return answers(run.answer, len(arrangement.rows))
 
     def apart(self, outputs, arrangement, expected=None):
@@ -178,13 +183,11 @@ def make_case(
     options,  # dict, as for Case
 ) -> Case:
     "Run a model on its sequences, together and alone."
-    together = answers(subject.together, len(subject.rows))
-    again = answers(subject.call(subject.arrangement().inputs()), len(subject.rows))
-    check_repeats(together, again, subject.tolerance)
+    together = answers(subject.together.answer, len(subject.rows))
     if subject.fixed:
         alone = [_valid_steps(output, subject) for output in together]
     else:
-        runs = [[np.asarray(one[:1]) for one in answers(outputs, subject.copies)] for outputs in subject.alone]
+        runs = [[np.asarray(one[:1]) for one in answers(run.answer, subject.copies)] for run in subject.alone]
         alone = [list(arrays) for arrays in zip(*runs)]
     return Case(subject, together, alone, options)
 

@@ -18,7 +18,7 @@ from .compare import TOLERANCES, as_numbers, difference, places, worst_of
 from .masks import attach_mask, get_mask
 from .observe import calls_per_step, observe, untouched
 from .reference import (
-    answers, begins_features, makes_mask, may_hold_garbage, normal_like, spoiled_where, Spoiling)
+    answers, begins_features, makes_mask, normal_like, spoiled_where, Spoiling)
 
 # %% ../nbs/source/clauses.ipynb #f721f8e3
 @register_clause("amount")
@@ -98,10 +98,10 @@ def content(case):
     "Other values at padded steps."
     arrangement, found = case.subject.arrangement(), []
     valid = case.subject.valid(arrangement)
-    allowed, where = may_hold_garbage(case.subject), spoiled_where(case.subject, arrangement)
+    allowed, where = case.subject.garbage, spoiled_where(case.subject, arrangement)
     draws = [lambda values, count: random_like(values, count, case.random)] if allowed else []
     for draw in draws:
-        outputs = _run_or_blame(case, arrangement, garbage=draw, only=tuple(allowed))
+        outputs = _run_or_blame(case, arrangement, garbage=draw, only=allowed)
         if isinstance(outputs, ClauseRow):
             return outputs
         found.append(case.apart(outputs, arrangement, case.in_batch))

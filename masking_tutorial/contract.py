@@ -116,8 +116,8 @@ def check_padding(
             raise ValueError(f"sides={each!r}: choose 'pre' (padding before the data) or 'post' (after it)")
     chosen = CLAUSES if clauses is None else (clauses,) if isinstance(clauses, str) else tuple(clauses)
     check_names(chosen)
-    with untouched(model):
-        subject = prepare(model, batch, lengths, side, static, tolerance, seed)
+    with untouched(model) as note:
+        subject = prepare(model, batch, lengths, side, static, tolerance, seed, note)
         if subject.batch.empty:
             raise ValueError(f"sequence {subject.batch.empty[0]} has no valid step: leave it out, a model has no answer for "
                              "it (or is a mask among the inputs True at padding?)")

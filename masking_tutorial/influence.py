@@ -78,8 +78,8 @@ def influence(
 
     It is taken at float inputs, behind the layer that makes the mask, or behind an embedding, in a random direction of
     the features. Raises what check_padding raises, and ValueError where no output depends on floats for each step."""
-    with untouched(model):
-        subject = prepare(model, batch, lengths, side, static, tolerance, seed)
+    with untouched(model) as note:
+        subject = prepare(model, batch, lengths, side, static, tolerance, seed, note)
         if subject.run.error is not None:
             raise subject.run.error
         case = make_case(subject, {"sides": (), "nan": False, "targets": None, "sample_weight": None})

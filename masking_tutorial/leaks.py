@@ -13,8 +13,9 @@ import keras
 import numpy as np
 from .blame import (
     GIVEN_WRONG, MASK_REMEDIES, NO_MASK, Masks, counterpart_mends, disturbed_by_neighbours, lost_before, remedies_for)
+from .case import raised_words
 from .compare import as_numbers, difference
-from .judge import NO_NUMBERS, RaisedForGarbage, observed, search
+from .judge import RaisedForGarbage, not_finite, search
 from .masks import get_mask
 from .observe import fate, fate_in_words, is_built_in, observe, untouched
 from .reference import normal_like, prepare, raises, raising_for_mask, Spoiling
@@ -240,10 +241,10 @@ class _Findings:
 
     def birth_of_nan(self, offender):
         "Note the innermost call that made NaN from numbers, where what the offender got holds NaN."
-        if not _not_finite(offender.inputs):
+        if not not_finite(offender.inputs):
             return
         births = [call for call in self.calls.values() if call.order < offender.order and call.inputs
-                  and _not_finite(call.outputs) and not _not_finite(call.inputs)]
+                  and not_finite(call.outputs) and not not_finite(call.inputs)]
         if births:
             self.note(_innermost(births), "makes NaN", "makes NaN of padding: divide only where the mask is True "
                                                        "(keras.ops.where inside and out)")
@@ -330,10 +331,6 @@ def _is_model(call, calls):
     return outer is not None and isinstance(outer.layer, keras.Model) and sum(len(path) == 1 for path in calls) == 1
 
 # %% ../nbs/source/leaks.ipynb #ce59b672
-def _not_finite(tensors):
-    return any(tensor.dtype.is_floating and not np.isfinite(as_numbers(tensor)).all() for tensor in tensors)
-
-
 def _innermost(calls):
     "The first of some calls, or what is innermost in it."
     first = min(calls, key=lambda call: call.order)
@@ -379,7 +376,7 @@ def _apart(findings, call, other):
 
 
 def _first_row_is_nan(tensors):
-    return _not_finite([tensor[:1] for tensor in tensors if len(tensor.shape)])
+    return not_finite([tensor[:1] for tensor in tensors if len(tensor.shape)])
 
 # %% ../nbs/source/leaks.ipynb #29a20058
 def _rows(findings):
@@ -419,14 +416,7 @@ def _verdict_of(call, findings):
         return "undone"
     if not judged.clean_in or not judged.compared:
         return "not judged"
-    return "keeps" if _reached(last, call) else "not reached"
-
-
-def _reached(last, plain):
-    "Whether other padding arrives at a call."
-    return len(last.inputs) != len(plain.inputs) or any(
-        a.dtype not in NO_NUMBERS and (a.shape != b.shape or bool(difference(a, b).max(initial=0)))
-        for a, b in zip(last.inputs, plain.inputs))
+    return "keeps" if judged.reached else "not reached"
 
 # %% ../nbs/source/leaks.ipynb #783b804b
 def _fate_of(call, masks):
@@ -469,13 +459,11 @@ def find_leaks(
     neither the steps of the input nor a shape that does not depend on them. A layer that raises because of a mask or of
     padding is reported; any other error is raised again."""
     with untouched(model) as note:
-        subject = prepare(model, batch, lengths, side, static, tolerance, seed, most=4, run=observed)
-        return leaks_of(subject, note, progress)
+        return leaks_of(prepare(model, batch, lengths, side, static, tolerance, seed, note), progress)
 
 # %% ../nbs/source/leaks.ipynb #640398f0
 def leaks_of(
     subject,        # a Subject
-    note,           # of untouched()
     progress=None,  # as for find_leaks
     counted=False,  # whether a loss was found to count padding, so that the output needs its mask
 ) -> LeakReport:
@@ -484,7 +472,7 @@ def leaks_of(
         return _report_of_error(subject)
     with telling(progress) as tell:
         try:
-            found = search(subject, note, tell)
+            found = search(subject, tell)
         except RaisedForGarbage as raised:
             return _report_of_error(dataclasses.replace(subject, run=raised.run), "raises for other values at padded steps: "
                                     "look at valid steps only")
@@ -500,9 +488,7 @@ def _summary(found):
     subject = found.subject
     compared = "each sequence alone" if not subject.fixed else "the batch as it was, since " + subject.fixed.partition(",")[0]
     changed = ", with other values at padded steps" * bool(found.garbage or found.spoiled)
-    asleep = (" Weights that are all zero, and switch off others, were given other values: "
-              f"{', '.join(found.asleep)}.") if found.asleep else ""
-    return f"Compared with {compared}{changed}." + asleep
+    return f"Compared with {compared}{changed}."
 
 # %% ../nbs/source/leaks.ipynb #15b83079
 def _of_loss(findings):
@@ -528,7 +514,6 @@ def _report_of_error(subject, advice="raises with padding, and not without it"):
     "The report on a model that raises on the padded batch."
     run = subject.run
     call = raising_for_mask(run) or max((each for each in run.calls.values() if each.error is not None), key=lambda each: len(each.path))
-    text = " ".join(re.sub("\x1b\\[[0-9;]*m", "", str(run.error)).split())[:160]
     by_mask = raising_for_mask(run) is not None
     if by_mask:
         queries = any(call.named.values()) and not raises(call, named=lambda mask: mask[:, None] if len(mask.shape) == 2 else mask)
@@ -538,4 +523,4 @@ def _report_of_error(subject, advice="raises with padding, and not without it"):
                     each.has_mask_out, fate_in_words(fate(each, run), each.warned, each.stripped), None,
                     "raises" if each is call else "not judged", float("nan"), advice if each is call else "")
             for each in run.calls.values() if each.layer is not None]
-    return LeakReport(rows, list(subject.notes), f"The model raises {type(run.error).__name__}: {text}")
+    return LeakReport(rows, list(subject.notes), f"The model {raised_words(run.error)}")

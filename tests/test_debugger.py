@@ -30,7 +30,18 @@ from test_contract import (
     stack,
 )
 
-from masking_tutorial import VERDICTS, audit, check_padding, find_leaks, get_mask, lint_batch, main
+from masking_tutorial import (
+    VERDICTS,
+    audit,
+    check_padding,
+    find_leaks,
+    get_mask,
+    influence,
+    lint_batch,
+    main,
+    observe,
+    trace_masks,
+)
 
 pytestmark = [
     pytest.mark.usefixtures("seeded", "without_graphs"),
@@ -350,7 +361,86 @@ def test_a_leak_that_hides_is_found(name):
     assert leaks.first is not None, f"\n{leaks}"
     if name == "a head of zeros":
         assert not model.layers[-1].get_weights()[0].any()  # it got its zeros back
-        assert "all zero" in leaks.summary
+        assert "all zero" in repr(leaks)
+
+
+class OfAMean(layers.Layer):
+    """Adds a share of the mean over all steps, a share that begins with zero."""
+
+    def build(self, input_shape):
+        self.share = self.add_weight(shape=(), initializer="zeros", name="share")
+
+    def call(self, inputs):
+        return inputs + self.share * ops.mean(inputs, axis=1, keepdims=True)
+
+
+class Positions(layers.Layer):
+    """Multiplies each step with a learned weight for its place, all zero at first."""
+
+    def build(self, input_shape):
+        self.weight = self.add_weight(shape=(64, input_shape[-1]), initializer="zeros", name="weight")
+
+    def call(self, inputs):
+        return inputs + ops.flip(inputs, axis=1) * self.weight[: ops.shape(inputs)[1]]
+
+
+@pytest.mark.parametrize("layer", [OfAMean, Positions])
+def test_what_a_weight_of_zero_hides_is_found_by_all_instruments_and_the_weight_stays_zero(layer):
+    model = keras.Sequential([layers.Embedding(10, 4, mask_zero=True), layer(name="hiding"), layers.GlobalAveragePooling1D()])
+    model(IDS)
+    leaks = find_leaks(model, IDS)
+    contract = check_padding(model, IDS, clauses=["amount", "content"])
+    assert leaks.first.name == "hiding" and not contract.clauses["amount"].status == "kept"
+    assert not influence(model, IDS)
+    assert "hiding" in repr(contract) and "all zero" in repr(contract)
+    assert not model.layers[1].get_weights()[0].any()
+
+
+def test_a_weight_of_zero_that_hides_nothing_raises_no_alarm():
+    model = keras.Sequential([layers.Embedding(10, 4, mask_zero=True), layers.LSTM(3, kernel_initializer="zeros"), layers.PReLU()])
+    assert find_leaks(model, IDS) and check_padding(model, IDS, clauses=["amount", "content", "gradients"])
+
+
+def test_arrays_that_a_function_hands_to_a_layer_are_its_inputs():
+    embedding, mean = layers.Embedding(10, 4), layers.GlobalAveragePooling1D()
+    leaks = find_leaks(lambda ids: mean(embedding(np.asarray(ids))), IDS)
+    assert {row.kind: row.verdict for row in leaks} == {"Embedding": "keeps", "GlobalAveragePooling1D": "leaks"}
+
+
+def test_a_model_inside_that_uses_the_mask_does_not_drop_it():
+    vectors = keras.Input((None, 4))
+    inner = keras.Model(vectors, layers.LSTM(3)(vectors))
+    trace = trace_masks(functional(lambda ids: inner(embed()(ids))), IDS)
+    assert [row.fate for row in trace if row.class_name == "Functional"][-1] == "used"
+
+
+def test_rounding_does_not_count_as_reached():
+    leaks = find_leaks(functional(lambda ids: layers.Dense(3, name="behind")(layers.LSTM(3)(embed()(ids)))), MANY)
+    assert {row.name: row.verdict for row in leaks}["behind"] == "not reached"
+
+
+def test_building_a_layer_is_no_part_of_its_call():
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(3)
+
+        def call(self, inputs):
+            return self.dense(inputs * 2.0)
+
+    assert [call.kind for call in observe(Model(), VECTORS).calls.values()] == ["", "Model", "Mul", "Dense"]
+
+
+def test_a_report_on_an_error_holds_no_graph_nodes_and_no_list_of_arguments():
+    class Takes(layers.Layer):
+        def call(self, inputs):
+            return tf.matmul(inputs, tf.ones((4 if inputs.shape[1] < 7 else 3, 2)))
+
+    embedding, takes = layers.Embedding(10, 4), Takes()
+    for instrument in (find_leaks, check_padding):
+        report = instrument(lambda ids: takes(embedding(ids)), np.pad(IDS, [(0, 0), (0, 1)]))
+        assert not report and "Matrix size-incompatible" in str(report)
+        assert "{{" not in str(report) and "[Op:" not in str(report) and "Arguments received" not in str(report)
 
 
 @pytest.mark.parametrize("lost", [lambda x: ops.relu(x), layers.RMSNormalization(name="norm")], ids=["operation", "layer"])
