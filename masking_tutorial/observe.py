@@ -7,7 +7,7 @@ __all__ = ['Call', 'sort_arguments', 'is_built_in', 'calls_per_step', 'untouched
            'MaskRow', 'fate_in_words', 'MaskTrace', 'trace_masks', 'repeat']
 
 # %% ../nbs/source/observe.ipynb #894fbcc3
-import contextlib, dataclasses, inspect, linecache, sys, threading, warnings
+import contextlib, dataclasses, functools, inspect, linecache, sys, threading, warnings
 from collections import Counter
 from typing import NamedTuple
 import keras
@@ -117,11 +117,11 @@ class _Hooks:
             if keeper := getattr(of_thread, "keeper", None):
                 keeper.keep(layer)
             recorder = getattr(of_thread, "recorder", None)
-            return recorder.call(original, layer, args, kwargs) if recorder else original(layer, *args, **kwargs)
+            return _of_layer(recorder, original, layer, args, kwargs) if recorder else original(layer, *args, **kwargs)
 
         def operation(layer, *args, **kwargs):
             if recorder := getattr(of_thread, "recorder", None):
-                recorder.reach(layer, args, kwargs)
+                _reached(recorder, layer, args, kwargs)
             return operate(layer, *args, **kwargs)
 
         keras.layers.Layer.__call__, keras.Operation.__call__ = call, operation
@@ -261,12 +261,8 @@ class Run:
         return other.calls.get(path)
 
 # %% ../nbs/source/observe.ipynb #de0460b4
-def _as_tensor(leaf):
-    return tf.convert_to_tensor(leaf) if isinstance(leaf, np.ndarray) and leaf.ndim and leaf.dtype.kind in "biuf" else leaf
-
-
 class _Recorder:
-    "Makes the calls of one run."
+    "What is known of one run while it goes on."
     def __init__(self, change, operations, whole, keep):
         self.change, self.operations, self.whole, self.keep = change, operations, whole, keep
         self.done, self.counts, self.orders = {}, Counter(), 0
@@ -275,6 +271,8 @@ class _Recorder:
         self.paused = False
         self.warnings = 0    # about masks, of the calls that have not ended yet
         self.symbolic = False
+        self.listener = functools.partial(_of_operation, self)  # one object, so that it can be taken off again
+        self.listens = False
 
     def begin(self, name, layer):
         parent = self.stack[-1][0] if self.stack else None
@@ -285,137 +283,144 @@ class _Recorder:
         self.orders += 1
         return path, self.orders - 1
 
+    def end(self, call):
+        self.stack.pop()
+        self.done[call.path] = call if self.keep(call) else call.without_tensors()
+
     def closed(self):
-        "Whether calls here are part of a layer that is taken whole."
-        return self.paused or not self.stack or bool(self.stack[-1][1] is not None and self.whole(self.stack[-1][1]))
+        "Whether calls here are part of a layer that is taken whole, or of the building of one."
+        layer = self.stack[-1][1] if self.stack else None
+        return self.paused or not self.stack or layer is not None and self.whole(layer)
 
-    def run(self, model, batch):
-        path, order = self.begin("", None)
-        call = Call((), order, "the model", "", None, "", tuple(filter(is_tensor, keras.tree.flatten(batch))), (), {},
-                    ((batch,), {}), False)
-        answer = error = None
-        with _hooks.to(recorder=self), self.listening():
-            try:
-                answer = model(batch)
-                call, _ = self.end(call, answer)
-            except Exception as raised:  # it is part of the record; who asked for the run decides
-                error = raised
-        self.done[()] = dataclasses.replace(call, error=error)
-        calls = dict(sorted(self.done.items(), key=lambda item: item[1].order))
-        return Run(calls, dict(self.counts), answer, error)
+# %% ../nbs/source/observe.ipynb #69821fbf
+def _outputs_of(recorder, call, outputs):
+    "The call with its outputs, and what it returns."
+    flat = keras.tree.flatten(outputs)
+    tensors = [one for one in flat if is_tensor(one)]
+    recorder.symbolic |= not all(hasattr(tensor, "numpy") for tensor in tensors)
+    call = dataclasses.replace(call, outputs=tuple(tensors), masks_out=tuple(map(get_mask, tensors)))
+    if recorder.change is None or recorder.symbolic:
+        return call, outputs
+    recorder.paused = True
+    try:
+        changed = recorder.change(call)
+    finally:
+        recorder.paused = False
+    if changed is None:
+        return call, outputs
+    call, changed = dataclasses.replace(call, outputs=tuple(changed)), iter(changed)
+    return call, keras.tree.pack_sequence_as(outputs, [next(changed) if is_tensor(one) else one for one in flat])
 
-    @contextlib.contextmanager
-    def listening(self):
-        "TensorFlow tells of its operations, as it does for its own debugger."
-        if not self.operations:
-            yield
-            return
-        op_callbacks.add_op_callback(self.operation)
+# %% ../nbs/source/observe.ipynb #4968b8e6
+def _of_layer(recorder, original, layer, args, kwargs):
+    "Call a layer, and record the call."
+    # what runs in a graph has no values, and runs again without these calls
+    if recorder.closed() or not tf.executing_eagerly() and recorder.operations:
+        return original(layer, *args, **kwargs)
+    args, kwargs = keras.tree.map_structure(_as_tensor, (args, kwargs))
+    tensors, named, takes_mask = sort_arguments(layer, args, kwargs)
+    recorder.symbolic |= not all(hasattr(tensor, "numpy") for tensor in tensors)
+    path, order = recorder.begin(layer.name, layer)
+    before = recorder.warnings
+    call = Call(path, order, layer.name, type(layer).__name__, layer, "", tuple(tensors),
+                tuple(map(get_mask, tensors)), named, (args, kwargs), takes_mask)
+    try:
+        with _listening(recorder, not recorder.whole(layer)):  # what is taken whole runs at full speed
+            outputs = original(layer, *args, **kwargs)
+        call = dataclasses.replace(
+            call, reached=recorder.reached.pop(path, ()), warned=recorder.warnings > before,
+            stripped=any(mask is not None and get_mask(tensor) is None for mask, tensor in zip(call.masks_in, call.inputs)))
+        recorder.warnings = before
+        call, outputs = _outputs_of(recorder, call, outputs)
+    except Exception as error:
+        call = dataclasses.replace(call, error=error, reached=recorder.reached.pop(path, ()))
+        if not any(note.startswith("raised in layer") for note in getattr(error, "__notes__", [])):
+            error.add_note(f"raised in layer '{layer.name}' (of type {type(layer).__name__}), call number {order - 1}")
+        raise
+    finally:
+        recorder.end(call)
+    return outputs
+
+
+def _as_tensor(leaf):
+    "An array as a tensor, as Keras itself is about to make it."
+    return tf.convert_to_tensor(leaf) if isinstance(leaf, np.ndarray) and leaf.ndim and leaf.dtype.kind in "biuf" else leaf
+
+# %% ../nbs/source/observe.ipynb #4090dd4f
+@contextlib.contextmanager
+def _listening(recorder, listen):
+    "Have TensorFlow tell of the operations inside of the block, or not."
+    before = recorder.listens
+    _listen(recorder, listen and recorder.operations)
+    try:
+        yield
+    finally:
+        _listen(recorder, before)
+
+
+def _listen(recorder, listen):
+    if listen != recorder.listens:
+        (op_callbacks.add_op_callback if listen else op_callbacks.remove_op_callback)(recorder.listener)
+        recorder.listens = listen
+
+# %% ../nbs/source/observe.ipynb #4f781d28
+def _reached(recorder, layer, args, kwargs):
+    "Note the masks that Keras hands to a layer's own `call`, as each `Operation.__call__` tells."
+    path, open_layer = recorder.stack[-1] if recorder.stack else ((), None)
+    if layer is open_layer and path not in recorder.reached:
+        _, named, _ = sort_arguments(layer, args, kwargs)
+        recorder.reached[path] = tuple(mask for masks in named.values() for mask in masks)
+
+# %% ../nbs/source/observe.ipynb #142a86da
+def _of_operation(recorder, kind, inputs, attributes, outputs, op_name=None, graph=None):
+    "Record an operation that has run."
+    layer = recorder.stack[-1][1] if recorder.stack else None
+    # what gives a layer its first weights is not part of its call
+    if graph is not None or recorder.closed() or layer is not None and not layer.built:
+        return None
+    kind = kind.decode() if isinstance(kind, bytes) else kind
+    name, place = _place()
+    if kind.startswith("__"):  # as in __inference_name_12, a function that TensorFlow has compiled
+        kind, name = "tf.function", "_".join(kind.strip("_").split("_")[1:-1])
+    path, order = recorder.begin(f"{name or kind} {place}".strip(), None)
+    call = Call(path, order, name or kind, kind, None, place, tuple(inputs), tuple(map(get_mask, inputs)), {},
+                ((), {}), False)
+    try:
+        call, outputs = _outputs_of(recorder, call, list(outputs))
+    finally:
+        recorder.end(call)
+    return outputs
+
+# %% ../nbs/source/observe.ipynb #35fa9575
+def _place():
+    "The name of the Keras operation, if it is one of a Functional model, and else the line of the user's code."
+    frame = sys._getframe(2)
+    while frame and frame.f_code not in (_of_layer.__code__, _record.__code__):
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, keras.Operation) and not isinstance(owner, keras.layers.Layer):
+            return owner.name, ""
+        if not frame.f_globals.get("__name__", "").startswith(("keras.", "tensorflow.", "numpy.")):
+            line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+            return "", f"{line or frame.f_lineno} (in {frame.f_code.co_name})"
+        frame = frame.f_back
+    return "", ""
+
+# %% ../nbs/source/observe.ipynb #781e7eb8
+def _record(recorder, model, batch):
+    "Run a model with a recorder."
+    path, order = recorder.begin("", None)
+    call = Call(path, order, "the model", "", None, "", tuple(filter(is_tensor, keras.tree.flatten(batch))), (), {},
+                ((batch,), {}), False)
+    answer = error = None
+    with _hooks.to(recorder=recorder), _listening(recorder, True):
         try:
-            yield
-        finally:
-            op_callbacks.remove_op_callback(self.operation)
-
-    @contextlib.contextmanager
-    def deaf(self, layer):
-        "What is inside a layer that is taken whole runs at full speed."
-        if not (self.operations and self.whole(layer)):
-            yield
-            return
-        op_callbacks.remove_op_callback(self.operation)
-        try:
-            yield
-        finally:
-            op_callbacks.add_op_callback(self.operation)
-
-    def call(self, original, layer, args, kwargs):
-        # what runs in a graph has no values, and runs again without these calls
-        if self.closed() or not tf.executing_eagerly() and self.operations:
-            return original(layer, *args, **kwargs)
-        # as Keras itself is about to do
-        args, kwargs = keras.tree.map_structure(_as_tensor, (args, kwargs))
-        tensors, named, takes_mask = sort_arguments(layer, args, kwargs)
-        self.symbolic |= not all(hasattr(tensor, "numpy") for tensor in tensors)
-        path, order = self.begin(layer.name, layer)
-        before = self.warnings
-        call = Call(path, order, layer.name, type(layer).__name__, layer, "", tuple(tensors),
-                    tuple(map(get_mask, tensors)), named, (args, kwargs), takes_mask)
-        try:
-            with self.deaf(layer):
-                outputs = original(layer, *args, **kwargs)
-            call = dataclasses.replace(
-                call, reached=self.reached.pop(path, ()), warned=self.warnings > before,
-                stripped=any(mask is not None and get_mask(tensor) is None
-                             for mask, tensor in zip(call.masks_in, call.inputs)))
-            self.warnings = before
-            call, outputs = self.end(call, outputs)
-        except Exception as error:
-            call = dataclasses.replace(call, error=error, reached=self.reached.pop(path, ()))
-            # the innermost layer is the one to name
-            if not any(note.startswith("raised in layer") for note in getattr(error, "__notes__", [])):
-                error.add_note(f"raised in layer '{layer.name}' (of type {type(layer).__name__}), call number {order - 1}")
-            raise
-        finally:
-            self.stack.pop()
-            self.done[path] = call if self.keep(call) else call.without_tensors()
-        return outputs
-
-    def reach(self, layer, args, kwargs):
-        "Is told of each `Operation.__call__`: of what Keras hands to a layer's own `call`."
-        path, open_layer = self.stack[-1] if self.stack else ((), None)
-        if layer is open_layer and path not in self.reached:
-            _, named, _ = sort_arguments(layer, args, kwargs)
-            self.reached[path] = tuple(mask for masks in named.values() for mask in masks)
-
-    def operation(self, kind, inputs, attributes, outputs, op_name=None, graph=None):
-        "Is told of each operation of TensorFlow that has run."
-        # what gives a layer its first weights is not part of its call
-        if graph is not None or self.closed() or self.stack[-1][1] is not None and not self.stack[-1][1].built:
-            return None
-        kind = kind.decode() if isinstance(kind, bytes) else kind
-        name, place = self.where()
-        if kind.startswith("__"):  # as in __inference_name_12, a function that TensorFlow has compiled
-            kind, name = "tf.function", "_".join(kind.strip("_").split("_")[1:-1])
-        path, order = self.begin(f"{name or kind} {place}".strip(), None)
-        call = Call(path, order, name or kind, kind, None, place, tuple(inputs), tuple(map(get_mask, inputs)), {},
-                    ((), {}), False)
-        try:
-            call, outputs = self.end(call, list(outputs))
-        finally:
-            self.stack.pop()
-            self.done[path] = call if self.keep(call) else call.without_tensors()
-        return outputs
-
-    def where(self):
-        "The Keras operation, if it is one of a Functional model, and else the line of the user's code."
-        frame = sys._getframe(2)
-        while frame and frame.f_code not in (_Recorder.call.__code__, _Recorder.run.__code__):
-            owner = frame.f_locals.get("self")
-            if isinstance(owner, keras.Operation) and not isinstance(owner, keras.layers.Layer):
-                return owner.name, ""
-            if not frame.f_globals.get("__name__", "").startswith(("keras.", "tensorflow.", "numpy.")):
-                line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-                return "", f"{line or frame.f_lineno} (in {frame.f_code.co_name})"
-            frame = frame.f_back
-        return "", ""
-
-    def end(self, call, outputs):
-        "The call with its outputs, and what it returns: the outputs, changed where that is asked for."
-        flat = keras.tree.flatten(outputs)
-        tensors = [one for one in flat if is_tensor(one)]
-        self.symbolic |= not all(hasattr(tensor, "numpy") for tensor in tensors)
-        call = dataclasses.replace(call, outputs=tuple(tensors), masks_out=tuple(map(get_mask, tensors)))
-        if self.change is None or self.symbolic:
-            return call, outputs
-        self.paused = True
-        try:
-            changed = self.change(call)
-        finally:
-            self.paused = False
-        if changed is None:
-            return call, outputs
-        call, changed = dataclasses.replace(call, outputs=tuple(changed)), iter(changed)
-        return call, keras.tree.pack_sequence_as(outputs, [next(changed) if is_tensor(one) else one for one in flat])
+            answer = model(batch)
+            call, _ = _outputs_of(recorder, call, answer)
+        except Exception as raised:  # it is part of the record; who asked for the run decides
+            error = raised
+    recorder.done[()] = dataclasses.replace(call, error=error)
+    calls = dict(sorted(recorder.done.items(), key=lambda item: item[1].order))
+    return Run(calls, dict(recorder.counts), answer, error)
 
 # %% ../nbs/source/observe.ipynb #74990279
 def observe(
@@ -429,7 +434,7 @@ def observe(
     "Run a model once, and record every call; a second time if layers were built on the way."
     for _ in range(2):
         recorder = _Recorder(change, operations, whole, keep)
-        run = recorder.run(model, batch)
+        run = _record(recorder, model, batch)
         # layers are built by calls on symbolic tensors, which have no values; now they are built
         if not recorder.symbolic:
             break
