@@ -75,7 +75,7 @@ def _legend(axis, width, line, colors, marks):
         axis.text(x + 1.1, line, word, va="center", fontsize=8, parse_math=False)
         x += 0.36 * len(word) + 2.2
 
-# %% ../nbs/source/matrix.ipynb #3aa81e29
+# %% ../nbs/source/matrix.ipynb #cffbff11
 def draw_influence(
     reports,     # dict from a title to what `influence` returns, for the same batch
     words=None,  # for each input step what stands there, a str; None: its number
@@ -87,16 +87,17 @@ def draw_influence(
     parts = {title: report.matrix[sequence] for title, report in reports.items()}
     valid = next(iter(reports.values())).valid[sequence]
     words = [str(step) for step in range(len(valid))] if words is None else list(map(str, words))
-    room, gap = 0.36 * max(map(len, words)) + 0.8, 1.0
-    widths = [room + matrix.shape[1] + gap for matrix in parts.values()]
+    labels = 0.36 * max(map(len, words)) + 0.8  # room for words at the left, where an output step is an input step
+    rooms = [labels if len(matrix) == len(words) else 0.4 for matrix in parts.values()]
+    widths = [room + max(matrix.shape[1], 0.5 * len(title)) + 1.0 for room, (title, matrix) in zip(rooms, parts.items())]
     depth = max(matrix.shape[0] for matrix in parts.values())
     top = 0.36 * max(map(len, words)) + 2.2
     figure, (axis,) = new_figure(width=0.26 * sum(widths), height=0.26 * (top + depth + 0.3))
     axis.set(xlim=(0, sum(widths)), ylim=(depth + 0.3, -top))
     axis.set_axis_off()
-    left = room
-    for (title, matrix), width in zip(parts.items(), widths):
-        _draw_steps(axis, left, matrix, valid, words, title)
+    left = 0.0
+    for (title, matrix), room, width in zip(parts.items(), rooms, widths):
+        _draw_steps(axis, left + room, matrix, valid, words, title)
         left += width
     told = "; ".join(f"{title}: padding has " + (f"{report.rows[sequence].padding:.2f} of the strongest influence"
                                                  if report.rows[sequence].offends else "none")
