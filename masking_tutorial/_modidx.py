@@ -571,8 +571,6 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                                                                                'masking_tutorial/datasets.py'),
                                            'masking_tutorial.datasets.Vowels': ( 'source/datasets.html#vowels',
                                                                                  'masking_tutorial/datasets.py'),
-                                           'masking_tutorial.datasets.check_answer': ( 'source/datasets.html#check_answer',
-                                                                                       'masking_tutorial/datasets.py'),
                                            'masking_tutorial.datasets.data_file': ( 'source/datasets.html#data_file',
                                                                                     'masking_tutorial/datasets.py'),
                                            'masking_tutorial.datasets.load_snippets': ( 'source/datasets.html#load_snippets',

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SNIPPET_DOMAINS', 'VOWEL_SPLITS', 'Snippets', 'data_file', 'load_snippets', 'Vowels', 'load_vowels', 'tokenize',
-           'Tokenizer', 'check_answer', 'LEAK', 'NO_MATPLOTLIB', 'PADDING', 'VALID', 'Svg', 'as_svg', 'new_figure']
+           'Tokenizer', 'LEAK', 'NO_MATPLOTLIB', 'PADDING', 'VALID', 'Svg', 'as_svg', 'new_figure']
 
 # %% ../nbs/source/datasets.ipynb #c6aeb89b
 import gzip, re
@@ -133,25 +133,3 @@ class Tokenizer:
         if len(ids) and not 0 <= min(ids) <= max(ids) < len(self):
             raise ValueError(f"ids must lie between 0 and {len(self) - 1}, got {min(ids)} to {max(ids)}")
         return [self.words[number] for number in ids]
-
-# %% ../nbs/source/datasets.ipynb #4767662a
-def check_answer(
-    answer,  # what the reader wrote: a function or a class
-    cases,   # dict from a sentence to a function: given the answer, it returns whether the sentence holds
-):
-    "Print which cases hold for an answer and which do not; an error in the answer is reported, not raised."
-    def answered(*args, **kwargs):
-        result = answer(*args, **kwargs)
-        if result is None:
-            raise ValueError("the answer returns nothing yet")
-        return result
-
-    held = 0
-    for sentence, holds in cases.items():
-        try:
-            problem = None if holds(answered) else "this does not hold yet"
-        except Exception as error:
-            problem = f"{type(error).__name__}: {error}".splitlines()[0]
-        held += problem is None
-        print(f"[ok]      {sentence}" if problem is None else f"[missing] {sentence}: {problem}")
-    print("Done: every case holds." if held == len(cases) else f"{held} of {len(cases)} cases hold.")

@@ -17,7 +17,6 @@ from masking_tutorial.datasets import (
     Svg,
     Tokenizer,
     as_svg,
-    check_answer,
     load_snippets,
     load_vowels,
     new_figure,
@@ -150,47 +149,6 @@ def test_an_id_without_a_word_is_refused(ids, span):
 def test_a_single_text_is_not_read_letter_by_letter():
     with pytest.raises(TypeError, match=r"^one str where a list of sentences was expected: use encode\(text\)$"):
         Tokenizer(["a"])("a")
-
-
-# The checks of the exercises.
-
-CASES = {
-    "doubles a number": lambda answer: answer(2) == 4,
-    "keeps zero": lambda answer: answer(0) == 0,
-}
-
-
-def test_a_right_answer_is_accepted(capsys):
-    check_answer(lambda number: 2 * number, CASES)
-    assert capsys.readouterr().out == "[ok]      doubles a number\n[ok]      keeps zero\nDone: every case holds.\n"
-
-
-def test_a_wrong_answer_is_refused(capsys):
-    check_answer(lambda number: 3 * number, CASES)
-    assert capsys.readouterr().out == (
-        "[missing] doubles a number: this does not hold yet\n[ok]      keeps zero\n1 of 2 cases hold.\n"
-    )
-
-
-def test_a_stub_is_told_what_is_missing(capsys):
-    check_answer(lambda number: None, CASES)
-    assert capsys.readouterr().out == (
-        "[missing] doubles a number: ValueError: the answer returns nothing yet\n"
-        "[missing] keeps zero: ValueError: the answer returns nothing yet\n"
-        "0 of 2 cases hold.\n"
-    )
-
-
-def test_an_error_in_an_answer_is_reported_and_not_raised(capsys):
-    def answer(number):
-        if number:
-            raise KeyError("first line\nsecond line")
-        return 0
-
-    check_answer(answer, CASES)
-    assert capsys.readouterr().out == (
-        "[missing] doubles a number: KeyError: 'first line\\nsecond line'\n[ok]      keeps zero\n1 of 2 cases hold.\n"
-    )
 
 
 # Figures.

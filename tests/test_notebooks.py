@@ -236,12 +236,6 @@ def test_notebook_is_executed_and_canonical(path):
 
 MOST_LINES, MOST_LINES_OF_A_FIGURE_OR_CLASS = 12, 25
 
-# Chapters of the first edition that have not been rewritten.
-NOT_REWRITTEN = {
-    "02_mask_generation", "03_propagation", "04_manual_masks", "05_custom_layers", "06_attention", "07_losses_and_metrics",
-    "08_padding_contract", "09_mask_debugger", "10_layer_atlas", "11_batching", "12_training",
-}
-
 # Cells that may be longer, by their id, each with the reason.
 LONGER_CELLS: dict[str, str] = {}
 
@@ -270,7 +264,7 @@ def unfit_cells(path):
     return found
 
 
-@pytest.mark.parametrize("path", [path for path in CHAPTERS if path.stem not in NOT_REWRITTEN], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_cells_of_a_lesson_are_short_and_seen(path):
     assert unfit_cells(path) == []
 
