@@ -37,5 +37,4 @@ class MyLayer(keras.layers.Layer):
         return self.lstm(x, mask=mask)
 
     def get_config(self):
-        return {**super().get_config(), "input_dim": self.input_dim, "output_dim": self.output_dim,
-                "units": self.units}
+        return {**super().get_config(), "input_dim": self.input_dim, "output_dim": self.output_dim, "units": self.units}
