@@ -85,8 +85,8 @@ def agrees(
     Shapes, whole numbers, booleans and dtypes are compared exactly, floats within rounding; NaN equals NaN. Where a
     literal whole number is expected, a float within rounding of it is right; where an array of integers is, it is not."""
     if expected is None or isinstance(expected, (str, bytes)):
-        return isinstance(got, type(expected)) and got == expected or expected is not None and (
-            getattr(got, "name", None) == expected)
+        is_dtype = isinstance(got, np.dtype) or type(got).__name__ == "DType"
+        return isinstance(got, type(expected)) and got == expected or is_dtype and got.name == expected
     if isinstance(expected, (type, np.dtype)):
         return _same_dtype(got, expected)
     if isinstance(expected, dict):

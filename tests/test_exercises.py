@@ -453,3 +453,8 @@ def test_checking_needs_no_tensorflow():
             "check_answer(lambda x: x, {'same': (lambda f: f(2), 2)})\nprint({'tensorflow', 'keras'} & sys.modules.keys())")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-2:] == [DONE, "set()"], done.stderr
+
+
+def test_an_object_that_is_named_like_the_answer_is_not_the_answer():
+    assert not agrees(keras.layers.Dense(1, name="conv"), "conv") and agrees("conv", "conv")
+    assert agrees(np.zeros(1, "float32").dtype, "float32")
