@@ -36,18 +36,11 @@ class AuditReport(Report):
 
     @property
     def verdict(self):
-        if self.contract is None:
-            return f"{'KEPT' if self.ok else self.leaks.verdict} (the contract could not be tested)"
-        first = f"; first {self.leaks.first.name}" + f" (in {self.leaks.first.inside})" * bool(
-            self.leaks.first.inside) if self.leaks.first else ""
-        if self.contract.ok and not self.leaks.ok:
-            return self.leaks.verdict
-        return shortened(self.contract.verdict, first) if len(first) < 60 else self.contract.verdict
+        return _verdict(self.contract, self.leaks)
 
     def _parts(self):
-        if self.contract is not None:
-            yield "The padding contract", self.contract
-        yield "Layers and operations", self.leaks
+        contract = [("The padding contract", self.contract)] if self.contract is not None else []
+        return [*contract, ("Layers and operations", self.leaks)]
 
     def __repr__(self):
         parts = [f"{title}\n{'-' * len(title)}\n{part}" for title, part in self._parts()]
@@ -61,6 +54,16 @@ class AuditReport(Report):
         return {"ok": self.ok, "verdict": self.verdict, "first": self.first and self.first.name, "notes": self.notes,
                 "not_tested": self.not_tested, "contract": None if self.contract is None else self.contract.as_dict(),
                 "leaks": self.leaks.as_dict(), "rows": [row._asdict() for row in self.rows]}
+
+# %% ../nbs/source/audit.ipynb #5c4fc8da
+def _verdict(contract, leaks):
+    "Both verdicts as one line."
+    if contract is None:
+        return f"{'KEPT' if leaks.ok else leaks.verdict} (the contract could not be tested)"
+    if contract.ok and not leaks.ok:
+        return leaks.verdict
+    first = f"; first {leaks.first.name}" + f" (in {leaks.first.inside})" * bool(leaks.first.inside) if leaks.first else ""
+    return shortened(contract.verdict, first) if len(first) < 60 else contract.verdict
 
 # %% ../nbs/source/audit.ipynb #0b9e924b
 def audit(

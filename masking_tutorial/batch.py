@@ -45,8 +45,7 @@ class Batch:
     masks: tuple       # numbers of the inputs that are masks, those of some valid steps too: they never hold garbage
     notes: tuple       # of str: how it was found out what is valid, and what is not varied
     faulty: tuple = () # of (name of a layer, name of an input): the layer makes a mask that marks other steps
-    across: dict = dataclasses.field(default_factory=dict)  # from the number of an input to a dict from the place of a
-                       # further axis that follows one of `axes`, as in a mask (batch, time, time), to that axis
+    across: dict = dataclasses.field(default_factory=dict)  # further axes: from the number of an input to {place: Axis}
 
     @property
     def rows(self):
@@ -57,52 +56,13 @@ class Batch:
         "Sequences without a valid step, by number."
         return [row for row in range(self.rows) if any(axis.lengths[row] == 0 for axis in self.axes)]
 
-    def is_told(self, axis):
-        "Whether an input tells the model what is padding on an axis: a mask, or the lengths."
-        timed = {number for each in self.axes for number in each.inputs}
-        return bool(set(axis.inputs) & set(self.masks)) or any(
-            leaf.size == self.rows and leaf.dtype.kind in "iuf" and np.array_equal(leaf.ravel(), axis.lengths)
-            for number, leaf in enumerate(self.leaves) if number not in timed)
-
     def steps(self, axis, rows, more=0):
         "How many steps an axis has in an arrangement of some sequences."
         return axis.steps + more if more is not None else int(axis.lengths[rows].max())
 
-    def arrange(self,
-        rows,           # numbers of the sequences, in order; one may come twice
-        more=0,         # steps of padding to add; None: no padding but what the longest of `rows` makes necessary
-        side=None,      # side of the padding; None: that of each axis
-        garbage=None,   # function from the valid values of an input and a count to so many values for padded steps
-        only=None,      # inputs that get garbage, by number; None: all but masks
-        vary=None,      # axes to which `more` and `side` apply; None: all
-        strangers=None, # function like garbage, for the valid steps of all sequences but the first
-    ):                  # the inputs, in the structure that the model takes
-        "Put some sequences together, with other padding."
-        rows = list(rows)
-        axis_of = {number: axis for axis in self.axes for number in axis.inputs}
-        leaves = []
-        for number, leaf in enumerate(self.leaves):
-            axis = axis_of.get(number)
-            if number in self.across:
-                leaves.append(_arranged_across(self, number, rows, more, side, vary))
-                continue
-            if axis is None:
-                leaves.append(leaf[rows])
-                continue
-            varied = vary is None or axis in vary
-            steps = self.steps(axis, rows, more if varied else 0)
-            mask = mask_from_lengths(axis.lengths[rows], steps, side if side and varied else axis.side)
-            values = np.concatenate([leaf[row][axis.span(row, axis.steps)] for row in rows])
-            if strangers and number not in self.masks:
-                first = int(axis.lengths[rows[0]])
-                values = np.concatenate([values[:first], strangers(leaf[axis.valid], len(values) - first)])
-            padded = np.empty((len(rows), steps, *leaf.shape[2:]), leaf.dtype)
-            padded[:] = self.filler(number, axis)
-            padded[mask] = values
-            if garbage and (number not in self.masks if only is None else number in only):
-                padded[~mask] = garbage(leaf[axis.valid], int((~mask).sum()))
-            leaves.append(padded)
-        return self.packed(leaves)
+    def arrange(self, rows, more=0, side=None, garbage=None, only=None, vary=None, strangers=None):
+        "Some of its sequences, put together with other padding; `_arranged` says what each argument means."
+        return _arranged(self, rows, more, side, garbage, only, vary, strangers)
 
     def filler(self, number, axis):
         "What stands at the first padded step of an input."
@@ -113,28 +73,49 @@ class Batch:
         nested = isinstance(self.structure, (dict, list, tuple))
         return keras.tree.pack_sequence_as(self.structure, leaves) if nested else leaves[0]
 
-    def choose(self, most):
-        """Sequences of different lengths, some padded, at most `most` of them.
+# %% ../nbs/source/batch.ipynb #299e8b53
+def _arranged(
+    batch,     # a Batch
+    rows,      # numbers of the sequences, in order; one may come twice
+    more,      # steps of padding to add; None: no padding but what the longest of `rows` makes necessary
+    side,      # side of the padding; None: that of each axis
+    garbage,   # function from the valid values of an input and a count to so many values for padded steps
+    only,      # inputs that get garbage, by number; None: all but masks
+    vary,      # axes to which `more` and `side` apply; None: all
+    strangers, # function like garbage, for the valid steps of all sequences but the first
+):             # the inputs, in the structure that the model takes
+    "Put some sequences together, with other padding."
+    rows = list(rows)
+    axis_of = {number: axis for axis in batch.axes for number in axis.inputs}
+    leaves = []
+    for number, leaf in enumerate(batch.leaves):
+        axis = axis_of.get(number)
+        if number in batch.across:
+            leaves.append(_arranged_across(batch, number, rows, more, side, vary))
+        elif axis is None:
+            leaves.append(leaf[rows])
+        else:
+            varied = vary is None or axis in vary
+            gets_garbage = number not in batch.masks if only is None else number in only
+            leaves.append(_padded_anew(batch, number, axis, rows, more if varied else 0, side if varied else None,
+                                       garbage if gets_garbage else None, strangers))
+    return batch.packed(leaves)
 
-        Remainders that no other length has come first: what looks at every second step leaks for odd lengths only."""
-        known = [row for row in range(self.rows) if row not in self.empty]
-        kinds = {}
-        for row in known:
-            kinds.setdefault(tuple(int(axis.lengths[row]) for axis in self.axes), row)
-        # a sequence of one step fits everywhere, and a full one has no padding: they tell least
-        full = {kind: all(size == axis.steps for size, axis in zip(kind, self.axes)) for kind in kinds}
-        order = sorted(kinds, key=lambda kind: (min(kind, default=0) == 1, full[kind], -sum(kind)))
-        chosen, seen = [], set()
-        while order and len(chosen) < most:
-            news = [len({(place, base, size % base) for place, size in enumerate(kind) for base in (2, 3, 4)} - seen)
-                    for kind in order]
-            plain = [kind for kind in order if min(kind, default=0) != 1 and not full[kind]] or order
-            kind = max(plain, key=lambda each: (news[order.index(each)], -order.index(each)))
-            order.remove(kind)
-            seen |= {(place, base, size % base) for place, size in enumerate(kind) for base in (2, 3, 4)}
-            chosen.append(kinds[kind])
-        chosen += [row for row in known if row not in chosen][:max(0, 2 - len(chosen))]
-        return sorted(chosen)
+# %% ../nbs/source/batch.ipynb #9f285d51
+def _padded_anew(batch, number, axis, rows, more, side, garbage, strangers):
+    "One input with one time axis, with other padding."
+    leaf, steps = batch.leaves[number], batch.steps(axis, rows, more)
+    mask = mask_from_lengths(axis.lengths[rows], steps, side or axis.side)
+    values = np.concatenate([leaf[row][axis.span(row, axis.steps)] for row in rows])
+    if strangers and number not in batch.masks:
+        first = int(axis.lengths[rows[0]])
+        values = np.concatenate([values[:first], strangers(leaf[axis.valid], len(values) - first)])
+    padded = np.empty((len(rows), steps, *leaf.shape[2:]), leaf.dtype)
+    padded[:] = batch.filler(number, axis)
+    padded[mask] = values
+    if garbage:
+        padded[~mask] = garbage(leaf[axis.valid], int((~mask).sum()))
+    return padded
 
 # %% ../nbs/source/batch.ipynb #951dd5fd
 def _arranged_across(batch, number, rows, more, side, vary):
@@ -181,6 +162,48 @@ def is_float(
 ) -> bool:
     "Whether a type is one of floats; NumPy takes bfloat16 and its like for raw bytes."
     return "float" in str(getattr(dtype, "name", dtype))
+
+# %% ../nbs/source/batch.ipynb #32c53dc9
+def choose_rows(
+    batch,  # a Batch
+    most,   # how many at most
+):          # numbers of sequences, sorted
+    """Sequences of different lengths, some padded.
+
+    Remainders that no other length has come first: what looks at every second step leaks for odd lengths only."""
+    known = [row for row in range(batch.rows) if row not in batch.empty]
+    kinds = {}
+    for row in known:
+        kinds.setdefault(tuple(int(axis.lengths[row]) for axis in batch.axes), row)
+    # a sequence of one step fits everywhere, and a full one has no padding: they tell least
+    full = {kind: all(size == axis.steps for size, axis in zip(kind, batch.axes)) for kind in kinds}
+    order = sorted(kinds, key=lambda kind: (min(kind, default=0) == 1, full[kind], -sum(kind)))
+    chosen, seen = [], set()
+    while order and len(chosen) < most:
+        news = [len(_remainders(kind) - seen) for kind in order]
+        plain = [kind for kind in order if min(kind, default=0) != 1 and not full[kind]] or order
+        kind = max(plain, key=lambda kind: (news[order.index(kind)], -order.index(kind)))
+        order.remove(kind)
+        seen |= _remainders(kind)
+        chosen.append(kinds[kind])
+    chosen += [row for row in known if row not in chosen][:max(0, 2 - len(chosen))]
+    return sorted(chosen)
+
+
+def _remainders(kind):
+    "What the lengths of a sequence, one for each axis, leave if they are divided by 2, 3 and 4."
+    return {(place, base, size % base) for place, size in enumerate(kind) for base in (2, 3, 4)}
+
+# %% ../nbs/source/batch.ipynb #c91b11ad
+def is_told(
+    batch,  # a Batch
+    axis,   # one of its axes
+) -> bool:
+    "Whether an input tells the model what is padding on an axis: a mask, or the lengths."
+    timed = {number for axis in batch.axes for number in axis.inputs}
+    return bool(set(axis.inputs) & set(batch.masks)) or any(
+        leaf.size == batch.rows and leaf.dtype.kind in "iuf" and np.array_equal(leaf.ravel(), axis.lengths)
+        for number, leaf in enumerate(batch.leaves) if number not in timed)
 
 # %% ../nbs/source/batch.ipynb #fe38bee9
 def take_apart(
@@ -251,17 +274,16 @@ class _Reader:
         self.leaves = [as_array(leaf, name) for name, (_, leaf) in zip(self.keys, paths)]
         self.specs = _specs_of(model, self.keys)
         self.labels = [_label(key, spec) for key, spec in zip(self.keys, self.specs)]
-        self._check_shapes()
+        _check_shapes(self.leaves)
+        self.rows = len(self.leaves[0])
         self.static = {self.number(name, "static") for name in ([static] if isinstance(static, str) else static)}
         self.lengths, self.sides = self._by_input("lengths", lengths), self._by_input("side", side)
-        for each in self.sides.values():
-            _check_side_name(each)
+        for name in self.sides.values():
+            _check_side_name(name)
         self.notes, self.faulty = [], []
-        self.timed = self._with_time()
-        for number, given in self.lengths.items():
-            if number not in self.timed and isinstance(lengths, dict):
-                raise ValueError(f"lengths are given for input {self.labels[number]}, which has no time axis: its shape "
-                                 f"is {self.leaves[number].shape}" + " and static names it" * (number in self.static))
+        self.timed = _with_time(self)
+        _check_lengths(self, lengths)
+        self.run, self.masks, self.partial, self.inverted = None, [], [], set()  # found out by _read
 
     def number(self, name, argument):
         "The input that a name or a place stands for."
@@ -277,67 +299,62 @@ class _Reader:
             return {self.number(name, argument): value for name, value in given.items()}
         return dict.fromkeys(range(len(self.leaves)), given)
 
-    def _check_shapes(self):
-        if any(leaf.dtype.kind in "OSU" and leaf.ndim < 2 or leaf.dtype.kind in "OSU" and leaf.shape[1:] == (1,)
-               for leaf in self.leaves):
-            raise ValueError("the model takes text, which has no padding yet: test what comes after the TextVectorization, "
-                             "on the ids that it gives: check_padding(keras.Sequential(model.layers[1:]), model.layers[0](texts))")
-        if len({leaf.shape[:1] for leaf in self.leaves}) != 1 or not self.leaves[0].ndim:
-            raise ValueError(f"the inputs have the shapes {[leaf.shape for leaf in self.leaves][:6]}: the first axis of "
-                             "each must be the batch, of one size (a list means several inputs; pad a list of sequences "
-                             "first, with pad_sequences)")
-
-    def _with_time(self):
-        "Inputs whose second axis is time. Floats (batch, size) are features, unless the model leaves their number free."
-        sizes = [spec.shape[1] if spec is not None and len(spec.shape) > 1 else None for spec in self.specs]
-        free = any(spec is not None and size is None and leaf.ndim > 1
-                   for spec, size, leaf in zip(self.specs, sizes, self.leaves))
-        timed = [number for number, (leaf, size) in enumerate(zip(self.leaves, sizes))
-                 if leaf.ndim > 1 and number not in self.static and (size is None or not free)]
-        # one column beside longer inputs is a feature, or an axis that is broadcast
-        longest = max((self.leaves[number].shape[1] for number in timed), default=1)
-        timed = [number for number in timed if self.leaves[number].shape[1] > 1 or longest == 1 or number in self.lengths]
-        for number, (spec, leaf) in enumerate(zip(self.specs, self.leaves)):
-            if number not in self.static and not _is_free(spec, 1) and leaf.ndim > 2 and any(
-                    _is_free(spec, place) for place in range(2, leaf.ndim)) and not any(_is_free(each, 1) for each in self.specs):
-                raise ValueError(f"input {self.labels[number]} has the shape {spec.shape}: its time axis is not the second one, "
-                                 "as everywhere in Keras. Test the part of the model that comes after the transposition, or a "
-                                 "function that transposes the input before it calls the model")
-        sure = [number for number in timed if self.leaves[number].ndim > 2 or not is_float(self.leaves[number].dtype)
-                or number in self.lengths or sizes[number] is None and self.specs[number] is not None]
-        return sure or [number for number in timed if self.specs[number] is None]
-
-    @property
-    def rows(self):
-        return len(self.leaves[0])
-
-    def read(self):
-        if not self.timed:
-            raise ValueError("no input has a time axis, so there is no padding: a batch is (batch, time) or (batch, time, size)")
-        self.masks = self._masks()
-        # if the model raises, the masks that were made before tell what is valid; what the error means is told later
-        self.run = observe(self.model, self.structure, operations=False)
-        check_ids(self.run)
-        valid = _valid(self)
-        axes = _axes(self, valid)
-        return Batch(self.structure, tuple(self.labels), tuple(self.leaves), axes, tuple(self.masks),
-                     tuple(self.notes + _words(self, axes)), tuple(self.faulty), _across(self, axes))
-
     def marked(self, number):
         "The steps that a mask among the inputs marks as valid, boolean (batch, time)."
         return self.leaves[number].astype(bool) != (number in self.inverted)
 
-    def _masks(self):
-        "Inputs that are masks of padding: known by their type or their name."
-        masks = [number for number in self.timed if self.leaves[number].ndim == 2
-                 and (self.leaves[number].dtype == bool or "mask" in self.labels[number].lower())]
-        for number in masks:
-            if not np.isin(self.leaves[number], (0, 1)).all():
-                raise ValueError(f"the input {self.labels[number]} is no mask: it holds values other than 0 and 1 "
-                                 "(if it is not meant as one, name it in static)")
-        self.inverted = {number for number in masks if _is_inverted(self, number)}
-        self.partial = [number for number in masks if any(_marks_some_of(self, number, other) for other in masks)]
-        return [number for number in masks if number not in self.partial]
+# %% ../nbs/source/batch.ipynb #7557a6b5
+def _check_shapes(leaves):
+    if any(leaf.dtype.kind in "OSU" and leaf.ndim < 2 or leaf.dtype.kind in "OSU" and leaf.shape[1:] == (1,)
+           for leaf in leaves):
+        raise ValueError("the model takes text, which has no padding yet: test what comes after the TextVectorization, "
+                         "on the ids that it gives: check_padding(keras.Sequential(model.layers[1:]), model.layers[0](texts))")
+    if len({leaf.shape[:1] for leaf in leaves}) != 1 or not leaves[0].ndim:
+        raise ValueError(f"the inputs have the shapes {[leaf.shape for leaf in leaves][:6]}: the first axis of "
+                         "each must be the batch, of one size (a list means several inputs; pad a list of sequences "
+                         "first, with pad_sequences)")
+
+
+def _check_lengths(reader, lengths):
+    "Refuse lengths that are given by name for an input without a time axis."
+    for number, given in reader.lengths.items():
+        if number not in reader.timed and isinstance(lengths, dict):
+            raise ValueError(f"lengths are given for input {reader.labels[number]}, which has no time axis: its shape "
+                             f"is {reader.leaves[number].shape}" + " and static names it" * (number in reader.static))
+
+# %% ../nbs/source/batch.ipynb #ac3ffa98
+def _with_time(reader):
+    "Inputs whose second axis is time. Floats (batch, size) are features, unless the model leaves their number free."
+    sizes = [spec.shape[1] if spec is not None and len(spec.shape) > 1 else None for spec in reader.specs]
+    free = any(spec is not None and size is None and leaf.ndim > 1
+               for spec, size, leaf in zip(reader.specs, sizes, reader.leaves))
+    timed = [number for number, (leaf, size) in enumerate(zip(reader.leaves, sizes))
+             if leaf.ndim > 1 and number not in reader.static and (size is None or not free)]
+    # one column beside longer inputs is a feature, or an axis that is broadcast
+    longest = max((reader.leaves[number].shape[1] for number in timed), default=1)
+    timed = [number for number in timed if reader.leaves[number].shape[1] > 1 or longest == 1 or number in reader.lengths]
+    for number, (spec, leaf) in enumerate(zip(reader.specs, reader.leaves)):
+        if number not in reader.static and not _is_free(spec, 1) and leaf.ndim > 2 and any(
+                _is_free(spec, place) for place in range(2, leaf.ndim)) and not any(_is_free(spec, 1) for spec in reader.specs):
+            raise ValueError(f"input {reader.labels[number]} has the shape {spec.shape}: its time axis is not the second one, "
+                             "as everywhere in Keras. Test the part of the model that comes after the transposition, or a "
+                             "function that transposes the input before it calls the model")
+    sure = [number for number in timed if reader.leaves[number].ndim > 2 or not is_float(reader.leaves[number].dtype)
+            or number in reader.lengths or sizes[number] is None and reader.specs[number] is not None]
+    return sure or [number for number in timed if reader.specs[number] is None]
+
+# %% ../nbs/source/batch.ipynb #a3e40c59
+def _masks_among(reader):
+    "Inputs that are masks of padding: known by their type or their name."
+    masks = [number for number in reader.timed if reader.leaves[number].ndim == 2
+             and (reader.leaves[number].dtype == bool or "mask" in reader.labels[number].lower())]
+    for number in masks:
+        if not np.isin(reader.leaves[number], (0, 1)).all():
+            raise ValueError(f"the input {reader.labels[number]} is no mask: it holds values other than 0 and 1 "
+                             "(if it is not meant as one, name it in static)")
+    reader.inverted = {number for number in masks if _is_inverted(reader, number)}
+    reader.partial = [number for number in masks if any(_marks_some_of(reader, number, other) for other in masks)]
+    return [number for number in masks if number not in reader.partial]
 
 # %% ../nbs/source/batch.ipynb #d07c72b2
 def _label(key, spec):
@@ -449,7 +466,7 @@ def _from_an_input(reader, number):
                     return mask
     return None
 
-
+# %% ../nbs/source/batch.ipynb #4f002e0a
 def _made(reader):
     "From the number of an input to the mask that a layer makes from it, and the name of the layer."
     made = {}
@@ -467,7 +484,7 @@ def _made(reader):
             made.setdefault(source, (mask, call.name))
     return made
 
-
+# %% ../nbs/source/batch.ipynb #b0711875
 def _reads(reader, call, number):
     "Whether a call is given just this input."
     leaf = reader.leaves[number]
@@ -599,7 +616,7 @@ def _from_data(reader, found):
         elif not found or reader.leaves[number].ndim > 2 or _embedded(reader, number) or _is_free(reader.specs[number], 1):
             found[number] = patterns[number], "from zeros at one end"
 
-
+# %% ../nbs/source/batch.ipynb #c205aa9c
 def _is_free(spec, place):
     "Whether a keras.Input leaves the size of an axis free."
     return spec is not None and len(spec.shape) > place and spec.shape[place] is None
@@ -653,7 +670,7 @@ def _axes(reader, valid):
                          "side='pre' if it stands before the data)")
     return tuple(axes)
 
-
+# %% ../nbs/source/batch.ipynb #645e7395
 def _across(reader, axes):
     "Further axes of inputs that are as long as a padded one: those that a keras.Input leaves free, and those of masks."
     across = {}
@@ -670,6 +687,20 @@ def _words(reader, axes):
     return [f"valid steps of {', '.join(reader.labels[number] for number in axis.inputs)}: {axis.how}; "
             f"padding is '{axis.side}'" for axis in axes]
 
+# %% ../nbs/source/batch.ipynb #c133338a
+def _read(reader):
+    "The Batch."
+    if not reader.timed:
+        raise ValueError("no input has a time axis, so there is no padding: a batch is (batch, time) or (batch, time, size)")
+    reader.masks = _masks_among(reader)
+    # if the model raises, the masks that were made before tell what is valid; what the error means is told later
+    reader.run = observe(reader.model, reader.structure, operations=False)
+    check_ids(reader.run)
+    valid = _valid(reader)
+    axes = _axes(reader, valid)
+    return Batch(reader.structure, tuple(reader.labels), tuple(reader.leaves), axes, tuple(reader.masks),
+                 tuple(reader.notes + _words(reader, axes)), tuple(reader.faulty), _across(reader, axes))
+
 # %% ../nbs/source/batch.ipynb #2c6753bf
 def read_batch(
     model,         # model, layer or function that takes the batch
@@ -680,11 +711,12 @@ def read_batch(
 ):                 # a Batch, the targets and the weights that came with it (or None), and the Run that told what is valid
     """Take a padded batch apart; the model runs once, to tell of the masks that it makes.
 
-    A model that raises is no error here: see the Run. Raises ValueError for what is no batch, for a batch without padding, for names that no input has, for lengths or a
-    side that contradict a mask, for ids that an embedding does not know, and for texts."""
+    A model that raises is no error here: see the Run. Raises ValueError for what is no batch, for a batch without padding,
+    for names that no input has, for lengths or a side that contradict a mask, for ids that an embedding does not know, and
+    for texts."""
     batch, targets, weights, ragged = take_apart(model, batch)
     reader = _Reader(model, batch, ragged if lengths is None else lengths, side, static)
-    return reader.read(), targets, weights, reader.run
+    return _read(reader), targets, weights, reader.run
 
 # %% ../nbs/source/batch.ipynb #dec48a97
 def make_batch(

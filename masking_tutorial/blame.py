@@ -30,10 +30,7 @@ class Masks:
         self.calls = list(self.run.calls.values())
         self.shapes = [mask.shape for mask in search.subject.valid(self.arrangement)]
         self.among_others = {}  # from a sequence to its runs in a batch of its own and among others
-        self.makers = {}  # from the id of a tensor to the calls that returned it, with its place among their outputs
-        for call in self.calls:
-            for number, tensor in enumerate(call.outputs):
-                self.makers.setdefault(id(tensor), []).append((call, number))
+        self.makers = _makers_of(self.calls)
 
     def right(self, call, which, number, arrangement=None):
         "The mask that a tensor should have, in the plain run or in another arrangement; None for one without a time axis."
@@ -52,36 +49,47 @@ class Masks:
         mask = (call.masks_in if which == "inputs" else call.masks_out)[number]
         if which == "inputs" and len(call.inputs) == 1 and call.named.get("mask"):
             (mask,) = call.named["mask"][:1]
-        if mask is not None and (tuple(mask.shape) != tuple(tensor.shape[:2]) or self._stale_alone(call, which, number)):
+        if mask is not None and (tuple(mask.shape) != tuple(tensor.shape[:2]) or _fits_by_chance(self, call, which, number)):
             return "stale"
         if tensor.dtype == tf.bool or right is None and (
                 mask is not None or len(tensor.shape) < 3 or tuple(tensor.shape[:2]) not in self.shapes):
             return "timeless"  # or, with a mask, one of which nobody knows whether it is right
         return "none" if mask is None else "right" if np.array_equal(mask, right) else "wrong"
 
-    def _stale_alone(self, call, which, number):
-        "Whether a mask fits by chance, as where there are as many features as steps: alone it does not."
-        for alone in self.reference.calls(call) or ():
-            tensors, masks = (alone.inputs, alone.masks_in) if which == "inputs" else (alone.outputs, alone.masks_out)
-            if number < len(masks) and masks[number] is not None and (
-                    tuple(masks[number].shape) != tuple(tensors[number].shape[:2])):
-                return True
-        return False
-
     def states(self, call, which):
         return [self.state(call, which, number) for number in range(len(getattr(call, which)))]
 
-    def carries(self, call):
-        "Whether the outputs of a call depend on the sequence: zeros and positions are the same for all."
+# %% ../nbs/source/blame.ipynb #2cd19e6c
+def _makers_of(calls):
+    "From the id of a tensor to the calls that returned it, with its place among their outputs."
+    makers = {}
+    for call in calls:
         for number, tensor in enumerate(call.outputs):
-            alone = self.reference.of(call, "outputs", number)
-            if alone is None or any(one.ndim != alone[0].ndim for one in alone):
-                return True
-            sizes = [min(one.shape[place] for one in alone) for place in range(alone[0].ndim)]
-            parts = [as_numbers(one[tuple(slice(0, size) for size in sizes)]) for one in alone]
-            if any(not np.array_equal(part, parts[0], equal_nan=True) for part in parts):
-                return True
-        return False
+            makers.setdefault(id(tensor), []).append((call, number))
+    return makers
+
+
+def _fits_by_chance(masks, call, which, number):
+    "Whether a mask fits by chance, as where there are as many features as steps: alone it does not."
+    for alone in masks.reference.calls(call) or ():
+        tensors, own = (alone.inputs, alone.masks_in) if which == "inputs" else (alone.outputs, alone.masks_out)
+        if number < len(own) and own[number] is not None and (
+                tuple(own[number].shape) != tuple(tensors[number].shape[:2])):
+            return True
+    return False
+
+
+def _carries_data(masks, call):
+    "Whether the outputs of a call depend on the sequence: zeros and positions are the same for all."
+    for number, tensor in enumerate(call.outputs):
+        alone = masks.reference.of(call, "outputs", number)
+        if alone is None or any(one.ndim != alone[0].ndim for one in alone):
+            return True
+        sizes = [min(one.shape[place] for one in alone) for place in range(alone[0].ndim)]
+        parts = [as_numbers(one[tuple(slice(0, size) for size in sizes)]) for one in alone]
+        if any(not np.array_equal(part, parts[0], equal_nan=True) for part in parts):
+            return True
+    return False
 
 # %% ../nbs/source/blame.ipynb #3da90f4d
 class Loss:
@@ -96,7 +104,7 @@ def lost_before(
     seen=None,
 ):          # a Loss, or None
     "The first call before this one that lost the mask."
-    seen, found = set() if seen is None else seen, []
+    seen, losses = set() if seen is None else seen, []
     for number, tensor in enumerate(call.inputs):
         if id(tensor) in seen or masks.state(call, "inputs", number) in ("right", "timeless"):
             continue
@@ -104,8 +112,8 @@ def lost_before(
         makers = [(maker, place) for maker, place in masks.makers.get(id(tensor), ())
                   if maker.order < call.order and maker.path != call.path[:len(maker.path)]]
         if makers and (loss := _loss_at(masks, call, number, makers, seen)) is not None:
-            found.append(loss)
-    telling = [loss for loss in found if masks.carries(loss.call)] or found
+            losses.append(loss)
+    telling = [loss for loss in losses if _carries_data(masks, loss.call)] or losses
     return min(telling, key=lambda loss: loss.call.order, default=None)
 
 # %% ../nbs/source/blame.ipynb #8f95df54
@@ -265,9 +273,9 @@ def mends(
             expected = [search.reference.of(call, "outputs", number) for number in range(len(outputs))]
     except Exception:  # a layer may refuse a mask, or want one of another shape: then this is no remedy
         return False
-    found = [deviation(output, parts, arrangement) for output, parts in zip(outputs, expected) if parts is not None]
-    found = [each for each in found if each is not None]
-    return bool(found) and max(each.size for each in found) <= search.subject.tolerance
+    deviations = [deviation(output, parts, arrangement) for output, parts in zip(outputs, expected) if parts is not None]
+    deviations = [one for one in deviations if one is not None]
+    return bool(deviations) and max(one.size for one in deviations) <= search.subject.tolerance
 
 # %% ../nbs/source/blame.ipynb #b59b4f15
 def remedies_for(
@@ -328,7 +336,7 @@ def disturbed_by_neighbours(
     subject, judge = masks.search.subject, masks.search.judge
     if subject.fixed or subject.copies > 1:
         return False
-    row = subject.rows[judge.found[call.path].row]
+    row = subject.rows[judge.judgements[call.path].row]
     if row not in masks.among_others:
         own = judge.arrangement._replace(rows=(row,))
         among = judge.arrangement._replace(rows=(row, *(other for other in subject.rows if other != row)))

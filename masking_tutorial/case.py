@@ -132,58 +132,79 @@ class Case:
         return answers(run.answer, len(arrangement.rows))
 
     def apart(self, outputs, arrangement, expected=None):
-        "The Deviation of outputs from `expected`, as `alone` is; None: each sequence alone."
-        picked = [self.rows.index(row) for row in arrangement.rows]
-        found = [deviation(output, [arrays[number] for number in picked], arrangement, place,
-                           [array for number, array in enumerate(arrays) if number not in picked])
-                 for place, (output, arrays) in enumerate(zip(outputs, expected or self.alone))]
-        for place, (each, output) in enumerate(zip(found, outputs)):
-            if each is None:
-                raise NotTested(f"output {place} has the shape {tuple(output.shape)} in the batch and "
-                                f"{self.alone[place][0].shape} alone: neither the steps of the input, nor a shape that "
-                                "does not depend on them")
-        return worst_of(found)
+        "The Deviation of outputs from `expected`, which is like `alone`; None: from each sequence alone."
+        return _apart(self, outputs, arrangement, expected or self.alone)
 
     @functools.cached_property
     def in_batch(self):
         "Like `alone`: what stands at the valid steps of each sequence in the batch as it is."
-        return self.valid_parts(self.together, self.subject.arrangement())
-
-    def valid_parts(self, outputs, arrangement):
-        "For each output the parts (1, ...) that stand for the valid steps of each sequence."
-        parts = []
-        for output, arrays in zip(outputs, self.alone):
-            where = places(tuple(output.shape), [array.shape for array in arrays], arrangement)
-            if where is None:
-                raise NotTested("the outputs have shapes that do not tell what to compare")
-            parts.append([np.asarray(output[index])[None] for index in where])
-        return parts
+        return valid_parts(self, self.together, self.subject.arrangement())
 
     def axis_of(self, number):
         "The axis that an output follows with its second axis; None if it follows none."
-        longer = [self.together[number].shape[1] - array.shape[1] for array in self.alone[number]
-                  if array.ndim > 1 and len(self.together[number].shape) > 1]
-        if not any(longer):
-            return None
-        arrangement = self.subject.arrangement()
-        return next((axis for axis in self.batch.axes if arrangement.padding(axis)[0] == longer), self.batch.axes[0])
+        return _axis_of(self, number)
 
-    def needs_freedom(self):
-        "Raise NotTested for a model of one number of steps."
-        if self.subject.fixed:
-            raise NotTested(self.subject.fixed)
+# %% ../nbs/source/case.ipynb #82eb7108
+def _apart(case, outputs, arrangement, expected):
+    "The Deviation of outputs from what is expected, at the valid steps of each sequence."
+    picked = [case.rows.index(row) for row in arrangement.rows]
+    deviations = [deviation(output, [arrays[number] for number in picked], arrangement, place,
+                       [array for number, array in enumerate(arrays) if number not in picked])
+             for place, (output, arrays) in enumerate(zip(outputs, expected))]
+    for place, (one, output) in enumerate(zip(deviations, outputs)):
+        if one is None:
+            raise NotTested(f"output {place} has the shape {tuple(output.shape)} in the batch and "
+                            f"{case.alone[place][0].shape} alone: neither the steps of the input, nor a shape that "
+                            "does not depend on them")
+    return worst_of(deviations)
 
-    def model_only(self):
-        if not isinstance(self.subject.model, keras.Model):
-            raise NotApplicable("this is tested for a keras.Model only")
-        return self.subject.model
+
+def valid_parts(
+    case,         # a Case
+    outputs,      # tensors that the model gives
+    arrangement,  # Arrangement of the batch that it was given
+):                # for each output a list of arrays (1, ...), one for each sequence
+    "What stands at the valid steps of each sequence."
+    parts = []
+    for output, arrays in zip(outputs, case.alone):
+        where = places(tuple(output.shape), [array.shape for array in arrays], arrangement)
+        if where is None:
+            raise NotTested("the outputs have shapes that do not tell what to compare")
+        parts.append([np.asarray(output[index])[None] for index in where])
+    return parts
+
+
+def _axis_of(case, number):
+    longer = [case.together[number].shape[1] - array.shape[1] for array in case.alone[number]
+              if array.ndim > 1 and len(case.together[number].shape) > 1]
+    if not any(longer):
+        return None
+    arrangement = case.subject.arrangement()
+    return next((axis for axis in case.batch.axes if arrangement.padding(axis)[0] == longer), case.batch.axes[0])
+
+# %% ../nbs/source/case.ipynb #47c3acf8
+def needs_freedom(
+    case,  # a Case
+):
+    "Raise NotTested for a model of one number of steps."
+    if case.subject.fixed:
+        raise NotTested(case.subject.fixed)
+
+
+def model_only(
+    case,  # a Case
+):         # its keras.Model
+    "Raise NotApplicable for what is no keras.Model."
+    if not isinstance(case.subject.model, keras.Model):
+        raise NotApplicable("this is tested for a keras.Model only")
+    return case.subject.model
 
 # %% ../nbs/source/case.ipynb #07435c02
 def make_case(
     subject,  # a Subject
     options,  # dict, as for Case
 ) -> Case:
-    "Run a model on its sequences, together and alone."
+    "The answers of a model together and alone, from the runs that its subject holds."
     together = answers(subject.together.answer, len(subject.rows))
     if subject.fixed:
         alone = [_valid_steps(output, subject) for output in together]

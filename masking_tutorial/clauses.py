@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from .batch import is_float, random_like
-from .case import (
-    BROKEN, KEPT, ClauseRow, NotApplicable, NotTested, judged, raised_words, register_clause)
+from masking_tutorial.case import (
+    BROKEN, KEPT, ClauseRow, NotApplicable, NotTested, judged, model_only, needs_freedom, raised_words, register_clause,
+    valid_parts)
 from .compare import TOLERANCES, as_numbers, difference, places, worst_of
 from .masks import attach_mask, get_mask
 from .observe import calls_per_step, observe, untouched
@@ -26,8 +27,8 @@ def amount(case):
     "Each sequence alone, and with more and more padding."
     if case.subject.amounts:
         return _amount_of_some(case)
-    case.needs_freedom()
-    axes, found = case.batch.axes, []
+    needs_freedom(case)
+    axes, compared = case.batch.axes, []
     longest = max(axis.steps for axis in axes)
     # with these, no stride of 2, 3 or 4 is in step
     for more, vary in [(0, None), (1, None), (2, None), (out_of_step(longest) + 2, None)] + [
@@ -36,23 +37,23 @@ def amount(case):
         try:
             outputs = case.run(arrangement) if more else case.together
         except Exception as error:  # there may be a longest sequence that the model takes
-            return _judge_amounts(case, found, f"; it takes no {more} more steps ({type(error).__name__})")
-        found.append((case.apart(outputs, arrangement), arrangement))
-    return _judge_amounts(case, found, "")
+            return _judge_amounts(case, compared, f"; it takes no {more} more steps ({type(error).__name__})")
+        compared.append((case.apart(outputs, arrangement), arrangement))
+    return _judge_amounts(case, compared, "")
 
 
 def _amount_of_some(case):
     "The batch as it is, and with more padding, for a model that takes some numbers of steps only."
-    found = []
+    compared = []
     for more in case.subject.amounts:
         arrangement = case.subject.arrangement(more=more)
-        found.append((case.apart(case.run(arrangement), arrangement, case.in_batch), arrangement))
-    apart, arrangement = max(found, key=lambda each: each[0].size)
+        compared.append((case.apart(case.run(arrangement), arrangement, case.in_batch), arrangement))
+    apart, arrangement = max(compared, key=lambda each: each[0].size)
     return judged(apart, case, arrangement, f"the batch as it is, and with {', '.join(map(str, case.subject.amounts))} more steps")
 
 
-def _judge_amounts(case, found, limit):
-    apart, arrangement = max(found, key=lambda each: each[0].size)
+def _judge_amounts(case, compared, limit):
+    apart, arrangement = max(compared, key=lambda each: each[0].size)
     row = judged(apart, case, arrangement, "each sequence alone, and with more and more padding" + limit)
     if not row.offends or case.subject.copies > 1 or not _due_to_rounding_or_neighbours(case, apart, arrangement):
         return row
@@ -98,7 +99,7 @@ def side(case):
         if case.options["sides"]:
             return ClauseRow("", KEPT, f"the batch itself is padded '{case.options['sides'][0]}'", 0.0)
         raise NotApplicable("no other side was asked for; name it in sides")
-    case.needs_freedom()
+    needs_freedom(case)
     rows = []
     for each in others:
         arrangement = case.subject.arrangement(more=1, side=each)
@@ -110,7 +111,7 @@ def side(case):
 @register_clause("content")
 def content(case):
     "Other values at padded steps."
-    arrangement, found = case.subject.arrangement(), []
+    arrangement, compared = case.subject.arrangement(), []
     valid = case.subject.valid(arrangement)
     allowed, where = case.subject.garbage, spoiled_where(case.subject, arrangement)
     draws = [lambda values, count: random_like(values, count, case.random)] if allowed else []
@@ -118,19 +119,19 @@ def content(case):
         outputs = _run_or_blame(case, arrangement, garbage=draw, only=allowed)
         if isinstance(outputs, ClauseRow):
             return outputs
-        found.append(case.apart(outputs, arrangement, case.in_batch))
+        compared.append(case.apart(outputs, arrangement, case.in_batch))
     for scale in (10.0, 100.0) + (math.nan,) * case.options["nan"]:
         change = Spoiling(valid, normal_like(case.random, scale), where)
         outputs = _run_or_blame(case, arrangement, change=change)
         if isinstance(outputs, ClauseRow):
             return outputs
         if change.spoiled:
-            found.append(case.apart(outputs, arrangement, case.in_batch))
-    if not found and case.batch.faulty:
+            compared.append(case.apart(outputs, arrangement, case.in_batch))
+    if not compared and case.batch.faulty:
         raise NotTested(f"the mask that '{case.batch.faulty[0][0]}' makes marks other steps than are valid")
-    if not found:
+    if not compared:
         raise NotApplicable("the model makes no mask and is told of none, so it cannot know what is padding")
-    return judged(worst_of(found), case, arrangement, "other values at padded steps" + _not_varied(case, allowed, where))
+    return judged(worst_of(compared), case, arrangement, "other values at padded steps" + _not_varied(case, allowed, where))
 
 # %% ../nbs/source/clauses.ipynb #ee365248
 def _not_varied(case, allowed, where):
@@ -233,25 +234,25 @@ def strength_of(gradient):
 @register_clause("neighbours")
 def neighbours(case):
     "The same sequences among others."
-    rows, found = list(case.rows), []
+    rows, compared = list(case.rows), []
     longest = max(rows, key=lambda row: sum(int(axis.lengths[row]) for axis in case.batch.axes))
     others = [row for row in rows if row != longest]  # what looks at the longest sequence of a batch finds another one
     orders = [rows[::-1]] + [others] * (case.subject.copies == 1)
     for order in orders:
         arrangement = case.subject.arrangement(order)
-        found.append((case.apart(case.run(arrangement), arrangement, case.in_batch), arrangement))
+        compared.append((case.apart(case.run(arrangement), arrangement, case.in_batch), arrangement))
     arrangement = case.subject.arrangement()
     outputs = case.run(arrangement, strangers=lambda values, count: random_like(values, count, case.random))
     first = arrangement._replace(rows=arrangement.rows[:1])
-    found.append((case.apart([output[:1] for output in outputs], first, case.in_batch), first))
-    apart, arrangement = max(found, key=lambda each: each[0].size)
+    compared.append((case.apart([output[:1] for output in outputs], first, case.in_batch), first))
+    apart, arrangement = max(compared, key=lambda each: each[0].size)
     return judged(apart, case, arrangement, "the batch in reverse order, without its longest sequence, and among rubbish")
 
 # %% ../nbs/source/clauses.ipynb #e82b7708
 @register_clause("gradients")
 def gradients(case):
     "Gradients of the weights, in the batch and summed over sequences alone."
-    case.needs_freedom()
+    needs_freedom(case)
     # those with the most padding
     rows = sorted(case.rows, key=lambda row: sum(int(axis.lengths[row]) for axis in case.batch.axes))[:2]
     rows = rows if case.subject.copies == 1 else list(case.rows)
@@ -396,7 +397,7 @@ def _in_training(case, call, layers_inside, arrangement, change=None):
         outputs = case.run(arrangement, change, call=call)
         statistics = {variable.path: variable.numpy() for layer in layers_inside for variable in layer.non_trainable_variables
                       if is_float(np.asarray(variable.numpy()).dtype)}
-    return [part for parts in case.valid_parts(outputs, arrangement) for part in parts], statistics
+    return [part for parts in valid_parts(case, outputs, arrangement) for part in parts], statistics
 
 
 def _is_random(case, call, layers_inside, arrangement):
@@ -426,7 +427,7 @@ def _apart_in_training(before, after):
 @register_clause("predict")
 def predict(case):
     "Called, and with predict."
-    model, arrangement = case.model_only(), case.subject.arrangement()
+    model, arrangement = model_only(case), case.subject.arrangement()
     outputs = keras.tree.flatten(model.predict(arrangement.inputs(), batch_size=len(case.rows), verbose=0))
     return judged(case.apart(outputs, arrangement, case.in_batch), case, arrangement, "called, and with predict")
 
@@ -477,7 +478,7 @@ def _rounds_so_alone(case, graph, row):
 @register_clause("saved")
 def saved(case):
     "Before saving, and after loading."
-    model, arrangement = case.model_only(), case.subject.arrangement()
+    model, arrangement = model_only(case), case.subject.arrangement()
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "model.keras"
         try:

@@ -108,13 +108,13 @@ def places(
         return None
     if any(there > size for one in alone for there, size in zip(one[1:], shape[1:])):
         return None
-    found: list[list] = [[row] for row in range(len(alone))]
+    indices: list[list] = [[row] for row in range(len(alone))]
     for place, size in enumerate(shape[1:], start=1):
         longer = [size - one[place] for one in alone]
         side = arrangement.side_of(longer, size) if any(longer) else "post"
-        for index, extra in zip(found, longer):
+        for index, extra in zip(indices, longer):
             index.append(slice(0, size - extra) if side == "post" else slice(extra, size))
-    return [tuple(index) for index in found]
+    return [tuple(index) for index in indices]
 
 # %% ../nbs/source/compare.ipynb #4b21ec24
 class Deviation(NamedTuple):
@@ -138,27 +138,27 @@ def deviation(
     beside=(),    # what other sequences give: it tells what is usual, too
 ):                # a Deviation; None where the shapes do not tell what to compare
     "How far a tensor is, at valid steps, from what each sequence gives alone."
-    found = places(tuple(tensor.shape), [np.shape(one) for one in alone], arrangement)
-    if found is None:
+    where = places(tuple(tensor.shape), [np.shape(one) for one in alone], arrangement)
+    if where is None:
         return None
     tensor = np.asarray(tensor)
     alone = [np.asarray(one) for one in alone]
-    apart_of = [difference(tensor[place], one[0]) for place, one in zip(found, alone)]
+    apart_of = [difference(tensor[place], one[0]) for place, one in zip(where, alone)]
     close = [apart <= TOLERANCES.get(one.dtype.name, 1e-5) * np.abs(as_numbers(one)) for apart, one in zip(apart_of, alone)]
     sizes = sizes_of([*alone, *beside], close + [np.ones(np.shape(one), bool) for one in beside])
     worst = Deviation(0.0, output=output)
-    for row, (place, absolute, size) in enumerate(zip(found, apart_of, sizes)):
+    for row, (place, absolute, size) in enumerate(zip(where, apart_of, sizes)):
         apart = absolute / (size[0] if len(size.shape) > absolute.ndim else size)
         if apart.size and apart.max() > worst.size:
             timed = len(place) > 1 and place[1] != slice(0, tensor.shape[1])
             step = int(np.unravel_index(apart.argmax(), apart.shape)[0]) if apart.ndim else 0
-            worst = Deviation(float(apart.max()), row, step if timed or _is_timed(found) else None, output)
+            worst = Deviation(float(apart.max()), row, step if timed or _is_timed(where) else None, output)
     return worst
 
 
-def _is_timed(found):
+def _is_timed(places_of):
     "Whether the second axis counts steps: it has another number of them for some sequences."
-    return len({(place[1].start, place[1].stop) for place in found if len(place) > 1}) > 1
+    return len({(place[1].start, place[1].stop) for place in places_of if len(place) > 1}) > 1
 
 
 def worst_of(

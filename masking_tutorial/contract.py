@@ -45,11 +45,7 @@ class PaddingReport(Report):
 
     @property
     def verdict(self):
-        missing = f" ({len(self.not_tested)} of {len(self.rows)} clauses could not be tested" if self.not_tested else ""
-        if missing and self.ok:
-            missing = shortened(missing + f": {', '.join(self.not_tested)}")
-        missing += ")" * bool(missing)
-        return shortened(super().verdict, missing)
+        return shortened(super().verdict, _missing_words(self))
 
     def cells(self, row):
         # what is within the tolerance is rounding, and differs between processors
@@ -64,6 +60,16 @@ class PaddingReport(Report):
 
     def as_dict(self):
         return super().as_dict() | {"tolerance": self.tolerance, "not_tested": self.not_tested}
+
+# %% ../nbs/source/contract.ipynb #85b780cb
+def _missing_words(report):
+    "What a verdict says of clauses that could not be tested; their names, too, where nothing else is to be said."
+    if not report.not_tested:
+        return ""
+    missing = f" ({len(report.not_tested)} of {len(report.rows)} clauses could not be tested"
+    if report.ok:
+        missing = shortened(missing + f": {', '.join(report.not_tested)}")
+    return missing + ")"
 
 # %% ../nbs/source/contract.ipynb #e17da0f8
 def _ask(name, case, tell):
@@ -137,7 +143,7 @@ def options_of(
         targets, sample_weight = subject.targets, subject.weights if sample_weight is None else sample_weight
     return {"sides": sides, "nan": nan, "targets": targets, "sample_weight": sample_weight}
 
-
+# %% ../nbs/source/contract.ipynb #c0a8f54d
 def ask_clauses(
     subject,        # a Subject
     options,        # dict, as for Case

@@ -40,29 +40,33 @@ class Reference:
         return None if any(one is None or one.kind != call.kind for one in found) else found
 
     def of(self, call, which, number):
-        "The arrays (1, ...) that a call gets or gives for each sequence, or None where it cannot be told."
+        """The arrays (1, ...) that a call gets or gives for each sequence, or None where it cannot be told.
+
+        `which` is 'inputs' or 'outputs', and `number` says which of them."""
         if self.runs is None:
-            return self._from_batch(call, which, number)
-        found = self.calls(call)
-        if found is None or any(len(getattr(one, which)) <= number for one in found):
+            return _from_batch(self, call, which, number)
+        calls = self.calls(call)
+        if calls is None or any(len(getattr(alone, which)) <= number for alone in calls):
             return None
-        tensors = [getattr(one, which)[number] for one in found]
+        tensors = [getattr(alone, which)[number] for alone in calls]
         if any(tensor.dtype in NO_NUMBERS for tensor in tensors):
             return None
         arrays, copies = [np.asarray(tensor) for tensor in tensors], self.subject.copies
         return [array[:1] if copies > 1 and array.shape[:1] == (copies,) else array for array in arrays]
 
-    def _from_batch(self, call, which, number):
-        same = self.plain.calls.get(call.path)
-        if same is None or same.kind != call.kind or len(getattr(same, which)) <= number:
-            return None
-        tensor, rows = getattr(same, which)[number], self.subject.rows
-        if tensor.dtype in NO_NUMBERS or tuple(tensor.shape[:1]) != (len(rows),):
-            return None
-        array = np.asarray(tensor)
-        axes = {axis.steps: axis for axis in reversed(self.subject.batch.axes)}
-        return [array[(slice(place, place + 1), *[axes[size].span(row, size) if size in axes else slice(None)
-                                                  for size in array.shape[1:]])] for place, row in enumerate(rows)]
+# %% ../nbs/source/judge.ipynb #39e73d9a
+def _from_batch(reference, call, which, number):
+    "The valid steps of each sequence in a tensor of the batch."
+    same = reference.plain.calls.get(call.path)
+    if same is None or same.kind != call.kind or len(getattr(same, which)) <= number:
+        return None
+    tensor, rows = getattr(same, which)[number], reference.subject.rows
+    if tensor.dtype in NO_NUMBERS or tuple(tensor.shape[:1]) != (len(rows),):
+        return None
+    array = np.asarray(tensor)
+    axes = {axis.steps: axis for axis in reversed(reference.subject.batch.axes)}
+    return [array[(slice(place, place + 1), *[axes[size].span(row, size) if size in axes else slice(None)
+                                              for size in array.shape[1:]])] for place, row in enumerate(rows)]
 
 # %% ../nbs/source/judge.ipynb #0e5838bd
 @dataclasses.dataclass(frozen=True)
@@ -70,19 +74,19 @@ class Judgement:
     "What was found of a call."
     difference: float  # largest, at valid steps of its outputs, as a share of the largest value
     compared: bool     # whether anything could be compared
-    clean_in: bool     # whether its inputs agree with those of each sequence alone
+    clean_in: bool     # whether its inputs agree with those of each sequence alone; taken for granted if its outputs do
     leaks: bool        # whether its inputs agree and its outputs do not
     row: int = 0       # place of the sequence with the largest difference
     reached: bool = True  # whether other padding arrives at it
 
-# %% ../nbs/source/judge.ipynb #0f20458f
+# %% ../nbs/source/judge.ipynb #6c8cc09a
 def not_finite(
     tensors,  # list of tensors
 ) -> bool:
     "Whether one of some tensors holds NaN or infinity."
     return any(tensor.dtype.is_floating and not np.isfinite(as_numbers(tensor)).all() for tensor in tensors)
 
-
+# %% ../nbs/source/judge.ipynb #0f20458f
 class Judge:
     "A function from a call to mended outputs, for observe; it keeps a Judgement of each call, by path."
     def __init__(self, reference, arrangement, tolerance, opened=(), spoil=None):
@@ -90,15 +94,15 @@ class Judge:
         self.opened = opened  # paths of the calls inside of which each call is mended
         self.spoil = spoil    # puts garbage behind the layer that makes the mask
         self.options: dict = {}  # of Batch.arrange: garbage in the inputs
-        self.found = {}
+        self.judgements = {}
 
     def deviations(self, call, which):
         "For each input or output of a call its Deviation, or None."
-        found = []
+        deviations = []
         for number, tensor in enumerate(getattr(call, which)):
             alone = None if tensor.dtype in NO_NUMBERS else self.reference.of(call, which, number)
-            found.append(alone and deviation(tensor, alone, self.arrangement, number))
-        return found
+            deviations.append(alone and deviation(tensor, alone, self.arrangement, number))
+        return deviations
 
     def __call__(self, call):
         after = self.deviations(call, "outputs")
@@ -108,33 +112,35 @@ class Judge:
         # what goes in is looked at only where it matters
         clean = not apart and bool(known) or all(
             each is None or each.size <= self.tolerance for each in self.deviations(call, "inputs"))
-        self.found[call.path] = Judgement(worst.size if worst else 0.0, bool(known), clean, clean and apart,
-                                          worst.row if worst else 0, self.reaches(call))
+        self.judgements[call.path] = Judgement(worst.size if worst else 0.0, bool(known), clean, clean and apart,
+                                          worst.row if worst else 0, _reaches(self, call))
         spoiled = self.spoil(call) if self.spoil else None
         if spoiled is not None or not (clean and apart and call.path and call.parent in self.opened):
             return spoiled
-        return [self.mended(call, number) if each is not None and each.size > self.tolerance else call.outputs[number]
+        return [_mended(self, call, number) if each is not None and each.size > self.tolerance else call.outputs[number]
                 for number, each in enumerate(after)]
-
-    def reaches(self, call):
-        "Whether other padding arrives at a call: more than what rounding explains."
-        plain = self.reference.plain.calls.get(call.path)
-        return plain is None or len(call.inputs) != len(plain.inputs) or any(
-            a.dtype not in NO_NUMBERS and (a.shape != b.shape or _apart(a, b) > self.tolerance)
-            for a, b in zip(call.inputs, plain.inputs))
 
     def matters(self, call):
         "Whether the tensors of a call may be asked for later: where it differs at valid steps, or is not finite."
-        judged = self.found.get(call.path)
+        judged = self.judgements.get(call.path)
         return judged is None or not judged.clean_in or judged.leaks or not judged.compared or not_finite(call.outputs)
 
-    def mended(self, call, number):
-        "An output with what each sequence gives alone at its valid steps."
-        tensor, alone = call.outputs[number], self.reference.of(call, "outputs", number)
-        array = np.array(tensor)
-        for place, one in zip(places(array.shape, [one.shape for one in alone], self.arrangement), alone):
-            array[place] = one[0]
-        return attach_mask(tf.constant(array, tensor.dtype), get_mask(tensor))
+# %% ../nbs/source/judge.ipynb #e70edead
+def _mended(judge, call, number):
+    "An output with what each sequence gives alone at its valid steps."
+    tensor, alone = call.outputs[number], judge.reference.of(call, "outputs", number)
+    array = np.array(tensor)
+    for place, one in zip(places(array.shape, [one.shape for one in alone], judge.arrangement), alone):
+        array[place] = one[0]
+    return attach_mask(tf.constant(array, tensor.dtype), get_mask(tensor))
+
+
+def _reaches(judge, call):
+    "Whether other padding arrives at a call: more than what rounding explains."
+    plain = judge.reference.plain.calls.get(call.path)
+    return plain is None or len(call.inputs) != len(plain.inputs) or any(
+        a.dtype not in NO_NUMBERS and (a.shape != b.shape or _apart(a, b) > judge.tolerance)
+        for a, b in zip(call.inputs, plain.inputs))
 
 
 def _apart(a, b):
@@ -172,7 +178,7 @@ class Search:
     @property
     def offenders(self):
         "The innermost calls that let padding through, and that have an effect on the answer."
-        judged = self.judge.found
+        judged = self.judge.judgements
         # in the plain run, for mended tensors are new ones; a loop may have more turns in a longer run
         effect = {_without_numbers(path) for path in with_effect(self.plain)}
         leaking = [call for path, call in self.last.calls.items() if path in judged and _without_numbers(path) in effect and (
@@ -198,8 +204,8 @@ def search(
 ) -> Search:
     """Judge the whole, then what is inside of what leaks, and so on.
 
-    Raises ValueError for a model that answers with NaN with and without padding, one that gives two answers for one
-    batch, and for an output with neither the steps of the input nor a shape that does not depend on them;
+    Raises ValueError for a model that answers with NaN with and without padding, for one in which no padding can be
+    varied, and for an output with neither the steps of the input nor a shape that does not depend on them;
     RaisedForGarbage where it raises for other values at padded steps."""
     arrangement = subject.arrangement()
     progress("the sequences together")
@@ -270,7 +276,7 @@ def _opened(subject, reference, arrangement, garbage, spoil):
             if each is None:
                 raise ValueError(f"the model cannot be tested: its output {number} has neither the steps of the input, nor "
                                  "a shape that does not depend on them")
-        more = _to_open(run, judge.found, opened) - opened
+        more = _to_open(run, judge.judgements, opened) - opened
         if not more:
             return run, judge, opened
         opened |= more

@@ -79,39 +79,12 @@ class LeakReport(Report):
         return ("  " * min(row.depth, 8) + f"{row.name} ({row.kind})", mask, row.verdict + " <- first" * (row is self.first))
 
     def shown(self):
-        offending = [place for place, row in enumerate(self.rows) if row.offends]
-        if len(self.rows) <= 12:
-            return self.rows
-        heads = {group[0] for group in self.groups().values()}
-        near = {place + step for place in offending if place in heads for step in (-1, 0, 1)} if offending else set(range(6))
-        around = {self._around(place) for place in near if 0 <= place < len(self.rows)}
-        return [row for place, row in enumerate(self.rows) if place in near or place in around]
-
-    def _around(self, place):
-        "The row of the layer around a row."
-        depth = self.rows[place].depth
-        return next((earlier for earlier in range(place, -1, -1) if self.rows[earlier].depth < depth), place)
-
-    def groups(self):
-        "Places of rows that offend alike: from class, verdict and advice, names aside, to a list of places."
-        groups = {}
-        for place, row in enumerate(self.rows):
-            if row.offends:
-                said = re.sub(r"'[^']*'|see \S+", "", row.advice)
-                groups.setdefault((row.kind, row.verdict, said, re.sub(r"\d+", "", row.place)), []).append(place)
-        return groups
+        return _rows_near_offenders(self.rows)
 
     def words(self):
-        lines = [self.summary]
-        for places in self.groups().values():
-            row = self.rows[places[0]]
-            ways = f" (in {row.inside})" * bool(row.inside)
-            if len(places) > 1:
-                lines.append(f"{len(places)} x {row.kind}, first {row.name}{ways}: {row.advice}" + f" [{row.place}]" * bool(row.place))
-            else:
-                lines.append(f"{row.name}{ways}: {row.advice}" + f" [{row.place}]" * bool(row.place))
         hidden = len(self.rows) - len(self.shown())
-        return lines + list(self.notes) + [f"{hidden} more rows: print(report.text(report.rows)) shows them"] * bool(hidden)
+        return [self.summary, *_advice_by_group(self.rows), *self.notes] + [
+            f"{hidden} more rows: print(report.text(report.rows)) shows them"] * bool(hidden)
 
     def figure(self):
         """Draw the calls from top to bottom, thick and blue where a mask is alive, the first offender with a cross.
@@ -124,6 +97,43 @@ class LeakReport(Report):
 
     def as_dict(self):
         return super().as_dict() | {"summary": self.summary}
+
+# %% ../nbs/source/leaks.ipynb #c7155d27
+def _groups(rows):
+    "Places of rows that offend alike, as lists: of one class, with one verdict and the same advice, names aside."
+    groups = {}
+    for place, row in enumerate(rows):
+        if row.offends:
+            said = re.sub(r"'[^']*'|see \S+", "", row.advice)
+            groups.setdefault((row.kind, row.verdict, said, re.sub(r"\d+", "", row.place)), []).append(place)
+    return list(groups.values())
+
+
+def _rows_near_offenders(rows):
+    "All rows if they are few; else the first of each group with its neighbours, and the layers around these."
+    if len(rows) <= 12:
+        return rows
+    first_of_groups = [places[0] for places in _groups(rows)]
+    near = {place + step for place in first_of_groups for step in (-1, 0, 1)} if first_of_groups else set(range(6))
+    around = {_row_around(rows, place) for place in near if 0 <= place < len(rows)}
+    return [row for place, row in enumerate(rows) if place in near or place in around]
+
+
+def _row_around(rows, place):
+    "The place of the row of the layer around a row."
+    depth = rows[place].depth
+    return next((earlier for earlier in range(place, -1, -1) if rows[earlier].depth < depth), place)
+
+
+def _advice_by_group(rows):
+    "A line of advice for each group."
+    lines = []
+    for places in _groups(rows):
+        row = rows[places[0]]
+        several = f"{len(places)} x {row.kind}, first " * (len(places) > 1)
+        inside = f" (in {row.inside})" * bool(row.inside)
+        lines.append(f"{several}{row.name}{inside}: {row.advice}" + f" [{row.place}]" * bool(row.place))
+    return lines
 
 # %% ../nbs/source/leaks.ipynb #3e5001b6
 class Finding(NamedTuple):
@@ -226,7 +236,7 @@ def _needing(findings, call):
     # operations take no mask, but a layer around them may, and has got none or a wrong one
     for path in (call.path[:n] for n in range(len(call.path) - 1, 0, -1)):
         around = findings.calls[path]
-        if around.layer is None or isinstance(around.layer, keras.Model) or not findings.search.judge.found[path].clean_in:
+        if around.layer is None or isinstance(around.layer, keras.Model) or not findings.search.judge.judgements[path].clean_in:
             break
         if better := remedies_for(around, findings.masks, GIVEN_WRONG + MASK_REMEDIES):
             return around, better
@@ -395,7 +405,7 @@ def _rows(findings):
     for call in masks.calls:
         if not _matters(call, masks, found):
             continue
-        judged = findings.search.judge.found.get(call.path)
+        judged = findings.search.judge.judgements.get(call.path)
         verdict, advice, place = found.get(call.path, (_verdict_of(call, findings), "", call.place))
         rows.append(LeakRow(
             findings.name(call), call.kind, len(call.path) - 1, _around(call, masks.run.calls), place, call.has_mask_in,
@@ -417,7 +427,7 @@ def _matters(call, masks, found):
 # %% ../nbs/source/leaks.ipynb #f7c138f9
 def _verdict_of(call, findings):
     search = findings.search
-    judged, last = search.judge.found.get(call.path), search.last.calls.get(call.path)
+    judged, last = search.judge.judgements.get(call.path), search.last.calls.get(call.path)
     if judged is None or last is None or last.kind != call.kind:
         return "not judged"
     if call.path in search.opened:

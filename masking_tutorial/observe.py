@@ -54,10 +54,6 @@ class Call:
     def has_mask_out(self):
         return any(mask is not None for mask in self.masks_out)
 
-    def without_tensors(self):
-        "The call without what went in and came out, masks aside: so much memory it takes to remember that it was made."
-        return dataclasses.replace(self, inputs=(), outputs=(), arguments=((), {}))
-
 # %% ../nbs/source/observe.ipynb #4f90187c
 def sort_arguments(
     layer,  # the layer that is called
@@ -86,18 +82,18 @@ def calls_per_step(layer):
 
 # %% ../nbs/source/observe.ipynb #5303cd22
 class _Hooks:
-    "Sends the layer calls of a thread to its keeper and its recorder, for as long as it has one."
+    "Shows the layer calls of a thread to its keeper and its recorder, for as long as it has one."
     def __init__(self):
         self.lock, self.users, self.of_thread = threading.Lock(), 0, threading.local()
 
     @contextlib.contextmanager
-    def to(self, **hooks):
+    def show_calls_to(self, **onlookers):
         with self.lock:
             if not self.users:
                 self._install()
             self.users += 1
-        outer = {name: getattr(self.of_thread, name, None) for name in hooks}
-        vars(self.of_thread).update(hooks)
+        outer = {name: getattr(self.of_thread, name, None) for name in onlookers}
+        vars(self.of_thread).update(onlookers)
         try:
             yield
         finally:
@@ -109,37 +105,43 @@ class _Hooks:
 
     def _install(self):
         self.call, self.operate = keras.layers.Layer.__call__, keras.Operation.__call__
-        original, operate, of_thread = self.call, self.operate, self.of_thread
-
-        def call(layer, *args, **kwargs):
-            if keeper := getattr(of_thread, "keeper", None):
-                keeper.keep(layer)
-            recorder = getattr(of_thread, "recorder", None)
-            return _of_layer(recorder, original, layer, args, kwargs) if recorder else original(layer, *args, **kwargs)
-
-        def operation(layer, *args, **kwargs):
-            if recorder := getattr(of_thread, "recorder", None):
-                _reached(recorder, layer, args, kwargs)
-            return operate(layer, *args, **kwargs)
-
-        keras.layers.Layer.__call__, keras.Operation.__call__ = call, operation
+        keras.layers.Layer.__call__, keras.Operation.__call__ = _replacements(self.call, self.operate, self.of_thread)
         self.warnings = warnings.catch_warnings()
         self.warnings.__enter__()
-        show = warnings.showwarning
-
-        def showwarning(message, *args, **kwargs):
-            recorder = getattr(of_thread, "recorder", None)
-            if recorder and "destroy the mask" in str(message):
-                recorder.warnings += 1
-            elif not getattr(of_thread, "keeper", None) or "destroy the mask" not in str(message):
-                show(message, *args, **kwargs)
-
         warnings.filterwarnings("always", message="(?s).*destroy the mask")
-        warnings.showwarning = showwarning
+        warnings.showwarning = _showwarning(warnings.showwarning, self.of_thread)
 
     def _remove(self):
         keras.layers.Layer.__call__, keras.Operation.__call__ = self.call, self.operate
         self.warnings.__exit__(None, None, None)
+
+# %% ../nbs/source/observe.ipynb #6eb0d879
+def _replacements(original, operate, of_thread):
+    "What stands in the place of `Layer.__call__` and `Operation.__call__`."
+    def call(layer, *args, **kwargs):
+        if keeper := getattr(of_thread, "keeper", None):
+            keeper.keep(layer)
+        recorder = getattr(of_thread, "recorder", None)
+        return _of_layer(recorder, original, layer, args, kwargs) if recorder else original(layer, *args, **kwargs)
+
+    def operation(layer, *args, **kwargs):
+        if recorder := getattr(of_thread, "recorder", None):
+            _reached(recorder, layer, args, kwargs)
+        return operate(layer, *args, **kwargs)
+
+    return call, operation
+
+
+def _showwarning(show, of_thread):
+    "What stands in the place of `warnings.showwarning`."
+    def showwarning(message, *args, **kwargs):
+        recorder = getattr(of_thread, "recorder", None)
+        if recorder and "destroy the mask" in str(message):
+            recorder.warnings += 1
+        elif not getattr(of_thread, "keeper", None) or "destroy the mask" not in str(message):
+            show(message, *args, **kwargs)
+
+    return showwarning
 
 # %% ../nbs/source/observe.ipynb #74985bb4
 _hooks = _Hooks()
@@ -205,7 +207,7 @@ def untouched(
     "Put all states of a model back as they were when the block ends; no warning tells of what happens inside."
     keeper = _Keeper()
     keeper.note([*getattr(model, "non_trainable_variables", []), *getattr(model, "metrics_variables", [])])
-    with _hooks.to(keeper=keeper), _quiet:
+    with _hooks.show_calls_to(keeper=keeper), _quiet:
         try:
             yield keeper.note
         finally:
@@ -227,14 +229,15 @@ class Run:
 
     @property
     def dtypes(self):
-        "Names of the types that layers compute in, and of those of the answer."
+        "The types that layers compute in, and those of the answer."
         return ({call.layer.compute_dtype for call in self.calls.values() if call.layer is not None}
                 | {keras.backend.standardize_dtype(output.dtype) for output in self.whole.outputs})
 
     def without_tensors(self):
         "The run without what its calls were given and gave."
-        return dataclasses.replace(self, calls={path: call.without_tensors() if path else dataclasses.replace(call, arguments=((), {}))
-                                                for path, call in self.calls.items()})
+        return dataclasses.replace(self, calls={
+            path: _without_tensors(call) if path else dataclasses.replace(call, arguments=((), {}))
+            for path, call in self.calls.items()})
 
     def inside(self, call):
         "The calls directly inside of a call."
@@ -245,18 +248,28 @@ class Run:
         return [self.calls[call.path[:n]] for n in range(1, len(call.path))]
 
     def counterpart(self, call, other, from_end=False):
-        """The call of another run that is at the same place, or None.
+        """The call of another run that is at the same place, or None. Where a loop has more turns in one run than in the
+        other, the turns are paired from the start, or from the end if `from_end` is true."""
+        path = _counterpart_path(call, self, other, from_end)
+        return None if path is None else other.calls.get(path)
 
-        Where a loop over time has more turns in one run than in the other, the turns are paired from the start, or
-        from the end where `from_end` is true."""
-        path = ()
-        for name, number in call.path:
-            mine, theirs = self.counts.get((call.path[:len(path)], name), 0), other.counts.get((path, name), 0)
-            number -= (mine - theirs) if from_end else 0
-            if not 0 <= number < theirs:
-                return None
-            path = (*path, (name, number))
-        return other.calls.get(path)
+# %% ../nbs/source/observe.ipynb #dceef45c
+def _without_tensors(call):
+    "The call without what went in and came out, masks aside."
+    return dataclasses.replace(call, inputs=(), outputs=(), arguments=((), {}))
+
+
+def _counterpart_path(call, run, other, from_end):
+    "The path in another run of what a call is in its own; None where the other run has fewer turns."
+    path = ()
+    for name, number in call.path:
+        turns = run.counts.get((call.path[:len(path)], name), 0)
+        other_turns = other.counts.get((path, name), 0)
+        number -= (turns - other_turns) if from_end else 0
+        if not 0 <= number < other_turns:
+            return None
+        path = (*path, (name, number))
+    return path
 
 # %% ../nbs/source/observe.ipynb #de0460b4
 class _Recorder:
@@ -283,7 +296,7 @@ class _Recorder:
 
     def end(self, call):
         self.stack.pop()
-        self.done[call.path] = call if self.keep(call) else call.without_tensors()
+        self.done[call.path] = call if self.keep(call) else _without_tensors(call)
 
     def closed(self):
         "Whether calls here are part of a layer that is taken whole, or of the building of one."
@@ -410,7 +423,7 @@ def _record(recorder, model, batch):
     call = Call(path, order, "the model", "", None, "", tuple(filter(is_tensor, keras.tree.flatten(batch))), (), {},
                 ((batch,), {}), False)
     answer = error = None
-    with _hooks.to(recorder=recorder), _listening(recorder, True):
+    with _hooks.show_calls_to(recorder=recorder), _listening(recorder, True):
         try:
             answer = model(batch)
             call, _ = _outputs_of(recorder, call, answer)

@@ -11,7 +11,7 @@ import dataclasses, functools
 import keras
 import numpy as np
 import tensorflow as tf
-from .batch import Batch, is_float, make_batch, random_like, read_batch
+from .batch import Batch, choose_rows, is_float, is_told, make_batch, random_like, read_batch
 from .compare import Arrangement, as_numbers, deviation, difference, sizes_of, tolerance_of
 from .masks import attach_mask, expand_mask, mask_from_lengths
 from .observe import Run, observe, observed, repeat
@@ -185,7 +185,7 @@ def _prepared(model, data, whole, random, tolerance, note):
                       usual if tolerance is None else tolerance, notes=data.notes)
     awake = _awaken(whole, note) if note and whole.error is None else []
     first = [] if awake or whole.error is not None else _moved(subject)
-    rows = sorted({*first, *data.choose(MOST_SEQUENCES - len(first))})
+    rows = sorted({*first, *choose_rows(data, MOST_SEQUENCES - len(first))})
     if len(rows) < 2 or all(axis.lengths[row] == axis.steps for axis in data.axes for row in rows):
         raise ValueError("all sequences but those without any valid step are of full length: "
                          "add a shorter one, or nothing can be learnt")
@@ -409,7 +409,7 @@ def spoiled_where(
     """Where other values can be put behind a layer: where a mask is made.
 
     In a model of one number of steps that knows of no mask, behind the embedding: nothing else can be varied there."""
-    told = any(subject.batch.is_told(axis) for axis in subject.batch.axes)
+    told = any(is_told(subject.batch, axis) for axis in subject.batch.axes)
     masked = any(call.has_mask_out for call in subject.run.calls.values())
     return begins_features(subject, arrangement) if subject.fixed and not told and not masked else makes_mask
 
@@ -428,7 +428,7 @@ def _may_hold_garbage(
     """Inputs whose padded steps may hold anything, as nobody reads off them what is padding.
 
     That is tried: the layers must make the same masks as before."""
-    tried = [(number, subject.batch.is_told(axis) and is_float(subject.batch.leaves[number].dtype))
+    tried = [(number, is_told(subject.batch, axis) and is_float(subject.batch.leaves[number].dtype))
              for axis in subject.batch.axes for number in axis.inputs if _may_try(subject, axis, number)]
     # an id at padding is itself a sign of it, even where a mask tells: some models look for both
     return (_leaving_masks(subject, [number for number, told in tried if told], False)
@@ -447,7 +447,7 @@ def _leaving_masks(subject, candidates, by_hand):
 # %% ../nbs/source/reference.ipynb #871a4eaf
 def _may_try(subject, axis, number):
     batch = subject.batch
-    leaf, told = batch.leaves[number], batch.is_told(axis)
+    leaf, told = batch.leaves[number], is_told(batch, axis)
     if number in batch.masks or leaf.dtype.kind in "OSU":
         return False
     if told:

@@ -114,10 +114,8 @@ def html_table(
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 # %% ../nbs/source/reports.ipynb #a3a01c84
-class Report:
-    "Rows, a verdict in one line, and notes; prints as text, and gives HTML and JSON. True if no row offends."
-    columns: tuple = ()  # headings of the table
-
+class _Rows:
+    "Rows with a verdict and notes; true if no row offends."
     def __init__(self,
         rows=(),   # list of NamedTuples; each has `offends`, a bool
         notes=(),  # list of str: what the verdict rests on
@@ -152,6 +150,11 @@ class Report:
     def __getitem__(self, place):
         return self.rows[place]
 
+# %% ../nbs/source/reports.ipynb #b390f702
+class Report(_Rows):
+    "Rows, a verdict in one line, and notes; prints as text, and gives HTML and JSON. True if no row offends."
+    columns: tuple = ()  # headings of the table
+
     def cells(self, row):
         "The cells of a row in the table, each a str."
         return tuple(map(str, row))
@@ -174,18 +177,13 @@ class Report:
 
     def text(self, rows=None):
         "The report as text, with the rows that are shown or others."
-        rows = self.shown() if rows is None else rows
-        parts = [self.verdict] + [self.table(rows)] * bool(rows) + ["\n".join(wrapped(self.words()))] * bool(self.words())
-        return "\n\n".join(parts)
+        return _as_text(self, self.shown() if rows is None else rows)
 
     def __repr__(self):
         return self.text()
 
     def _repr_html_(self):
-        table = html_table([self.columns, *map(self.cells, self.shown())], [self.color(row) for row in self.shown()],
-                           "text-align:left; white-space:pre-wrap") if self.shown() else ""
-        words = "<br>".join(html.escape(line) for line in self.words())
-        return f"<p><b>{html.escape(self.verdict)}</b></p>{table}<p>{words}</p>"
+        return _as_html(self)
 
     def as_dict(self):
         "What to_json writes, as a dict."
@@ -195,6 +193,20 @@ class Report:
     def to_json(self):
         "Return a JSON text with `ok`, `verdict`, `first` (the name of a row, or null), the rows and the notes."
         return json.dumps(_json_value(self.as_dict()), ensure_ascii=False)
+
+# %% ../nbs/source/reports.ipynb #81f8695f
+def _as_text(report, rows):
+    "The verdict, the table and the words, one below the other."
+    parts = [report.verdict] + [report.table(rows)] * bool(rows) + ["\n".join(wrapped(report.words()))] * bool(report.words())
+    return "\n\n".join(parts)
+
+
+def _as_html(report):
+    "The same in HTML."
+    table = html_table([report.columns, *map(report.cells, report.shown())], [report.color(row) for row in report.shown()],
+                       "text-align:left; white-space:pre-wrap") if report.shown() else ""
+    words = "<br>".join(html.escape(line) for line in report.words())
+    return f"<p><b>{html.escape(report.verdict)}</b></p>{table}<p>{words}</p>"
 
 # %% ../nbs/source/reports.ipynb #9f1ce9de
 def _json_value(value):

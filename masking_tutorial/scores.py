@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from .batch import as_array
 from .case import (
-    BROKEN, KEPT, BadInput, ClauseRow, NotApplicable, NotTested, raised_words, register_clause)
+    BROKEN, KEPT, BadInput, ClauseRow, NotApplicable, NotTested, needs_freedom, raised_words, register_clause)
 from .compare import as_numbers
 from .masks import attach_mask, get_mask, mask_from_lengths
 
@@ -23,97 +23,18 @@ class Scores:
     ):
         self.case, self.model = case, case.subject.model
         self.outputs = case.together
-        self._check_names()
-        self.targets = self._leaves("targets")
-        self.weights = self._leaves("sample_weight")
-        self.axes = [self._axis(number, leaf) for number, leaf in enumerate(self.targets)]
-        self._check_targets()
-
-    def _leaves(self, name):
-        given = self.case.options[name]
-        if given is None:
-            return []
-        flat = keras.tree.flatten(given)
-        if all(np.ndim(leaf) == 0 for leaf in flat):  # numbers in a list are one array
-            flat = [given]
-        return [as_array(leaf, name) for leaf in flat]
-
-    def _check_names(self):
-        "Targets by name must name the outputs."
-        names = list(getattr(self.model, "output_names", ()))
-        for kind in ("targets", "sample_weight"):
-            given = self.case.options[kind]
-            if isinstance(given, dict) and names and set(given) - set(names):
-                raise BadInput(f"{kind} name {', '.join(sorted(set(given) - set(names)))}, but the outputs are {', '.join(names)}")
-
-    def _axis(self, number, leaf):
-        "The time axis of a target: that of its output; or of the batch, where the output has as many steps for any input."
-        output = self.outputs[min(number, len(self.outputs) - 1)]
-        axis = self.case.axis_of(min(number, len(self.outputs) - 1))
-        if axis is not None and leaf.ndim > 1 and leaf.shape[1] == axis.steps:
-            return axis
-        if self.case.subject.fixed or axis is None:
-            return next((axis for axis in self.case.batch.axes if leaf.ndim > 1 and len(output.shape) > 2
-                         and leaf.shape[1] == axis.steps == output.shape[1]), None)
-        return None
-
-    def _check_targets(self):
-        rows = self.case.batch.rows
-        for kind, leaves in (("targets", self.targets), ("weights", self.weights)):
-            if len(leaves) not in (0, 1, len(self.outputs)):
-                raise BadInput(f"there are {len(leaves)} {kind} for {len(self.outputs)} outputs")
-            for number, leaf in enumerate(leaves):
-                if leaf.shape[:1] != (rows,):
-                    raise BadInput(f"there are {len(leaf) if leaf.ndim else 'no'} {kind} for {rows} sequences")
-                output = self.outputs[number] if len(leaves) > 1 else self.outputs[0]
-                if kind == "targets" and leaf.ndim == 1 and len(output.shape) > 2:
-                    raise BadInput(f"targets of the shape {leaf.shape} fit no output: output {number} has the shape "
-                                     f"{tuple(output.shape)} (lengths go by keyword: lengths=)")
-
-    @property
-    def can_vary(self):
-        "Whether there can be more padding: in the model, and in each target that has steps."
-        return not self.case.subject.fixed and all(
-            self._follows(leaf, self.outputs[number], self.case.axis_of(number), axis) for leaf, axis, number in zip(
-                self.targets, self.axes, (min(number, len(self.outputs) - 1) for number in range(len(self.axes)))))
-
-    def _follows(self, leaf, output, axis_of_output, axis):
-        "Whether a target can be given more steps as its output has them."
-        if axis is not None:
-            return axis_of_output is not None
-        # with as many steps as an output that is some shorter than the input, nobody knows which of them are padding
-        return axis_of_output is None or leaf.ndim < 2 or leaf.shape[1] != output.shape[1]
-
-    def padded(self, leaf, axis, more, drawn=False):
-        "A target or weights with more padding, which holds what its padding holds, or values of its valid steps."
-        rows = list(self.case.rows)
-        if axis is None or leaf.ndim < 2 or leaf.shape[1] != axis.steps:
-            return leaf[rows]
-        steps, valid = axis.steps + more, axis.valid
-        mask = mask_from_lengths(axis.lengths[rows], steps, axis.side)
-        longer = np.empty((len(rows), steps, *leaf.shape[2:]), leaf.dtype)
-        longer[:] = leaf[~valid][0]
-        if drawn:
-            longer[:] = leaf[valid][self.case.random.integers(0, int(valid.sum()), longer.shape[:2])]
-        elif not more:
-            return leaf[rows]
-        longer[mask] = np.concatenate([leaf[row][axis.span(row, axis.steps)] for row in rows])
-        return longer
+        _check_names(self)
+        self.targets = _leaves(case, "targets")
+        self.weights = _leaves(case, "sample_weight")
+        self.axes = [_axis(self, number, leaf) for number, leaf in enumerate(self.targets)]
+        _check_targets(self)
 
     def data(self, more=0, drawn=False):
-        "x, y and the weights, as a model takes them."
-        def packed(name, leaves):
-            if not leaves:
-                return None
-            parts = [self.padded(leaf, self.axes[min(number, len(self.axes) - 1)], more, drawn and name == "targets")
-                     for number, leaf in enumerate(leaves)]
-            given = self.case.options[name]
-            several = isinstance(given, (dict, list, tuple)) and len(keras.tree.flatten(given)) == len(parts)
-            return keras.tree.pack_sequence_as(given, parts) if several else parts[0]
-
+        "x, y and the weights, as a model takes them, with more padding; `drawn`: with other legal targets at padded steps."
         x = self.case.subject.arrangement(more=more).inputs()
+        y, weights = _packed(self, "targets", self.targets, more, drawn), _packed(self, "sample_weight", self.weights, more, False)
         return tuple(keras.tree.map_structure(tf.convert_to_tensor, part) if part is not None else None
-                     for part in (x, packed("targets", self.targets), packed("sample_weight", self.weights)))
+                     for part in (x, y, weights))
 
     def measure(self, more=0, drawn=False):
         "Losses and metrics by name, as `evaluate` gives them; run step by step, so that nothing is compiled anew."
@@ -127,6 +48,96 @@ class Scores:
             logs = {**model.compute_metrics(x, y, predicted, weights), "loss": loss}
         return {name: float(np.mean(as_numbers(tf.convert_to_tensor(value)))) for name, value in _flat(logs).items()}
 
+# %% ../nbs/source/scores.ipynb #3260c47e
+def _leaves(case, name):
+    "Targets or weights as a list of arrays."
+    given = case.options[name]
+    if given is None:
+        return []
+    flat = keras.tree.flatten(given)
+    if all(np.ndim(leaf) == 0 for leaf in flat):  # numbers in a list are one array
+        flat = [given]
+    return [as_array(leaf, name) for leaf in flat]
+
+
+def _check_names(scores):
+    "Targets by name must name the outputs."
+    names = list(getattr(scores.model, "output_names", ()))
+    for kind in ("targets", "sample_weight"):
+        given = scores.case.options[kind]
+        if isinstance(given, dict) and names and set(given) - set(names):
+            raise BadInput(f"{kind} name {', '.join(sorted(set(given) - set(names)))}, but the outputs are {', '.join(names)}")
+
+# %% ../nbs/source/scores.ipynb #58a49a96
+def _check_targets(scores):
+    "Raise BadInput for targets or weights that fit no output."
+    rows = scores.case.batch.rows
+    for kind, leaves in (("targets", scores.targets), ("weights", scores.weights)):
+        if len(leaves) not in (0, 1, len(scores.outputs)):
+            raise BadInput(f"there are {len(leaves)} {kind} for {len(scores.outputs)} outputs")
+        for number, leaf in enumerate(leaves):
+            if leaf.shape[:1] != (rows,):
+                raise BadInput(f"there are {len(leaf) if leaf.ndim else 'no'} {kind} for {rows} sequences")
+            output = scores.outputs[number] if len(leaves) > 1 else scores.outputs[0]
+            if kind == "targets" and leaf.ndim == 1 and len(output.shape) > 2:
+                raise BadInput(f"targets of the shape {leaf.shape} fit no output: output {number} has the shape "
+                                 f"{tuple(output.shape)} (lengths go by keyword: lengths=)")
+
+# %% ../nbs/source/scores.ipynb #a47f73b7
+def _axis(scores, number, leaf):
+    "The time axis of a target: that of its output; or of the batch, where the output has as many steps for any input."
+    output = scores.outputs[min(number, len(scores.outputs) - 1)]
+    axis = scores.case.axis_of(min(number, len(scores.outputs) - 1))
+    if axis is not None and leaf.ndim > 1 and leaf.shape[1] == axis.steps:
+        return axis
+    if scores.case.subject.fixed or axis is None:
+        return next((axis for axis in scores.case.batch.axes if leaf.ndim > 1 and len(output.shape) > 2
+                     and leaf.shape[1] == axis.steps == output.shape[1]), None)
+    return None
+
+
+def _can_vary(scores):
+    "Whether there can be more padding: in the model, and in each target that has steps."
+    return not scores.case.subject.fixed and all(
+        _follows(leaf, scores.outputs[number], scores.case.axis_of(number), axis) for leaf, axis, number in zip(
+            scores.targets, scores.axes, (min(number, len(scores.outputs) - 1) for number in range(len(scores.axes)))))
+
+
+def _follows(leaf, output, axis_of_output, axis):
+    "Whether a target can be given more steps as its output has them."
+    if axis is not None:
+        return axis_of_output is not None
+    # with as many steps as an output that is some shorter than the input, nobody knows which of them are padding
+    return axis_of_output is None or leaf.ndim < 2 or leaf.shape[1] != output.shape[1]
+
+# %% ../nbs/source/scores.ipynb #c57b92e2
+def _padded(case, leaf, axis, more, drawn):
+    "A target or weights with more padding, which holds what its padding holds, or values of its valid steps."
+    rows = list(case.rows)
+    if axis is None or leaf.ndim < 2 or leaf.shape[1] != axis.steps:
+        return leaf[rows]
+    steps, valid = axis.steps + more, axis.valid
+    mask = mask_from_lengths(axis.lengths[rows], steps, axis.side)
+    longer = np.empty((len(rows), steps, *leaf.shape[2:]), leaf.dtype)
+    longer[:] = leaf[~valid][0]
+    if drawn:
+        longer[:] = leaf[valid][case.random.integers(0, int(valid.sum()), longer.shape[:2])]
+    elif not more:
+        return leaf[rows]
+    longer[mask] = np.concatenate([leaf[row][axis.span(row, axis.steps)] for row in rows])
+    return longer
+
+
+def _packed(scores, name, leaves, more, drawn):
+    "Targets or weights in the structure that was given, with more padding; None if there are none."
+    if not leaves:
+        return None
+    parts = [_padded(scores.case, leaf, scores.axes[min(number, len(scores.axes) - 1)], more, drawn)
+             for number, leaf in enumerate(leaves)]
+    given = scores.case.options[name]
+    several = isinstance(given, (dict, list, tuple)) and len(keras.tree.flatten(given)) == len(parts)
+    return keras.tree.pack_sequence_as(given, parts) if several else parts[0]
+
 # %% ../nbs/source/scores.ipynb #05f25795
 def _flat(logs):
     "Nested metrics, as of several outputs, by one name each."
@@ -138,8 +149,8 @@ def _flat(logs):
 
 def scores_of(
     case,  # the Case
-):         # Scores, and what a first measurement gives
-    "The scores of a compiled model with targets. Raises NotApplicable where there are none."
+):         # Scores
+    "The scores of a compiled model. Raises NotApplicable for what is no compiled model, NotTested where there are no targets."
     model = case.subject.model
     if not isinstance(model, keras.Model):
         raise NotApplicable("only a keras.Model has a loss and metrics")
@@ -234,7 +245,7 @@ def loss(case):
 # %% ../nbs/source/scores.ipynb #06a5970e
 def _moved(scores, before, names, reasons):
     "A broken clause if more padding moves a score."
-    if not scores.can_vary:
+    if not _can_vary(scores):
         return None
     after = _measured(scores, 3)
     if isinstance(after, ClauseRow):
@@ -294,10 +305,10 @@ def metrics(case):
     names = [name for name in before if name != "loss" and not name.endswith("_loss")]
     if not names:
         raise NotApplicable("the model is not compiled with metrics")
-    if not scores.can_vary and not any(axis is not None for axis in scores.axes):
+    if not _can_vary(scores) and not any(axis is not None for axis in scores.axes):
         raise NotTested("the amount of padding cannot be varied")
     found = {}
-    for more, drawn in [(3, False)] * scores.can_vary + [(3 * scores.can_vary, True)] * _says_nothing(scores):
+    for more, drawn in [(3, False)] * _can_vary(scores) + [(3 * _can_vary(scores), True)] * _says_nothing(scores):
         after = _measured(scores, more, drawn)
         if isinstance(after, ClauseRow):
             return after
@@ -330,7 +341,7 @@ def regularizers(case):
     model = case.subject.model
     if not getattr(model, "losses", None) and not _penalty(case, 0):
         raise NotApplicable("no layer adds a penalty")
-    case.needs_freedom()
+    needs_freedom(case)
     before, after = _penalty(case, 0), _penalty(case, 3)
     size = _share(before, after)
     if size <= case.tolerance:
