@@ -84,6 +84,8 @@ $(INSTALLED): constraints.txt settings.ini setup.py pyproject.toml tools/ipython
 		echo "name an older one: make PYTHON=python$(MIN_PYTHON)" >&2; \
 		exit 1; }
 	@mkdir -p $(VENV)/etc/ipython && cp tools/ipython_kernel_config.py $(VENV)/etc/ipython
+	@# JupyterLab asks at its first start whether it may fetch news.
+	@$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" 2> /dev/null
 	@touch $@
 
 check-python:

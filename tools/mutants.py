@@ -23,6 +23,7 @@ TESTS = {
     "custom_layers": ["test_layers.py"],
     "losses_and_metrics": ["test_losses.py"],
     "mask_generation": ["test_masks.py"],
+    "ruler": ["test_masks.py"],
 }
 
 # A mutant that runs forever, or ends Python, is noticed as well.
