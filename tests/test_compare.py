@@ -112,6 +112,25 @@ def test_values_up_to_a_thousand_times_the_median_count():
     assert np.ravel(sizes_of(of_rows([1, 1, 1001], [1]), close)[0]).tolist() == [1, 1, 1001]
 
 
+def test_small_values_are_a_share_of_the_largest_of_them():
+    assert np.ravel(sizes_of(of_rows([0.5, 0.25], [0.125]))[0]).tolist() == [0.5, 0.5]
+    assert sizes_of([np.array([[[0.5, 0.25], [0.125, 0.25]]])])[0][0, 0].tolist() == [0.5, 0.5]
+
+
+def test_features_of_an_output_without_time_have_sizes_of_their_own_too():
+    assert sizes_of([np.array([[1.0, 2.0, 3.0, 1e6]])] * 2)[0].tolist() == [[3, 3, 3, 1e6]]
+
+
+def test_zeros_do_not_make_all_else_large():
+    alone, close = of_rows([0, 0, 0, 0, 5], [6, 0, 0]), [np.ones((1, 5), bool), np.ones((1, 3), bool)]
+    assert np.ravel(sizes_of(alone, close)[1]).tolist() == [6, 6, 6]
+
+
+def test_nan_among_the_values_leaves_the_usual_size_as_it_is():
+    alone, close = of_rows([NAN, 1, -1e9], [2, 3]), [np.ones((1, 3), bool), np.ones((1, 2), bool)]
+    assert np.ravel(sizes_of(alone, close)[1]).tolist() == [3, 3]
+
+
 # Where valid steps stand.
 
 
@@ -127,6 +146,23 @@ def test_an_arrangement_knows_its_padding_and_its_side():
 
 def test_an_arrangement_puts_the_inputs_together():
     assert [leaf.shape for leaf in arranged(rows=(2,), more=1).inputs()] == [(1, 7)]
+
+
+def test_side_axes_and_further_options_go_to_the_batch():
+    both = batch_of(([3, 5, 2], 6, "post"), ([4, 2, 1], 5, "post"))
+    for leaf, values in zip(both.leaves, (7.0, 8.0)):
+        leaf[:, :1] = values
+    first, second = arranged(both, rows=(2,), more=1, side="pre", vary=(both.axes[0],)).inputs(
+        garbage=lambda values, count: np.full(count, -1.0))
+    assert first.tolist() == [[-1, -1, -1, -1, -1, 7, 0]] and second.tolist() == [[8, -1, -1, -1, -1]]
+
+
+def test_each_axis_of_a_tensor_is_cut_on_its_own_side():
+    both = batch_of(([3, 5, 2], 6, "pre"), ([4, 2, 6], 7, "post"))
+    where = places((3, 6, 7), [(1, 3, 4), (1, 5, 2), (1, 2, 6)], arranged(both))
+    assert where[0] == (0, slice(3, 6), slice(0, 4)) and where[2] == (2, slice(4, 6), slice(0, 6))
+    twins = batch_of(([3, 5, 2], 6, "pre"), ([4, 6, 3], 7, "post"))  # with as much padding
+    assert places((3, 7), [(1, 4), (1, 6), (1, 3)], arranged(twins))[0] == (0, slice(0, 4))
 
 
 def test_the_side_is_that_of_the_axis_with_so_much_padding():
@@ -203,6 +239,33 @@ def test_a_full_sequence_has_steps_where_the_others_have():
     assert deviation(tensor, ALONE, arranged(batch_of(([3, 5, 2], 5, "post")))).step == 3
 
 
+def test_one_sequence_alone_has_steps_where_it_is_padded():
+    arrangement = arranged(rows=(0,))
+    assert deviation(np.array([[1.0, 2, 4, 9, 9, 9]]), ALONE[:1], arrangement) == Deviation(pytest.approx(1 / 3), 0, 2)
+    assert deviation(np.array([[1.0, 2.0, 4.0]]), ALONE[:1], arranged(batch_of(([3], 3, "post")), rows=(0,))).step is None
+
+
+def test_no_difference_belongs_to_the_output_that_was_asked_about():
+    assert deviation(together(ALONE), ALONE, arranged(), output=3) == Deviation(0.0, output=3)
+
+
+def test_rounding_of_a_large_value_in_half_precision_is_no_difference_of_its_own():
+    alone = of_rows([-6e4, 1, 2], [-6e4, 1, 2, 3, 4], [-6e4, 1], dtype="float16")
+    tensor = together(alone).astype("float16")
+    tensor[:, 0] = -59968
+    assert deviation(tensor, alone, arranged()).size < 1e-3
+    tensor[2, 1] += 1
+    assert deviation(tensor, alone, arranged()) == Deviation(0.25, 2, 1)
+
+
+def test_a_large_value_that_moves_by_a_tenth_counts_as_large_for_all():
+    alone = of_rows([-1e9, 1, 2], [-1e9, 1, 2, 3, 4], [-1e9, 1])
+    tensor = together(alone)
+    tensor[:, 0] *= 0.9
+    tensor[2, 1] += 1
+    assert deviation(tensor, alone, arranged()).size == pytest.approx(0.1)
+
+
 def test_scores_of_minus_a_billion_hide_no_other_scores():
     alone = of_rows([-1e9, 1, 2], [-1e9, 1, 2, 3, 4], [-1e9, 1])
     tensor = together(alone)
@@ -228,4 +291,5 @@ def test_what_other_sequences_give_tells_what_is_usual():
 
 def test_the_worst_of_deviations_is_the_largest_and_of_none_is_nan():
     assert worst_of([Deviation(0.1), Deviation(0.3, 2), Deviation(0.2)]) == Deviation(0.3, 2)
+    assert worst_of([Deviation(0.3, 0, 1), Deviation(0.3, 0, None, 1)]) == Deviation(0.3, 0, 1)
     assert np.isnan(worst_of([]).size)
