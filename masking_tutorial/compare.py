@@ -111,7 +111,7 @@ def places(
     indices: list[list] = [[row] for row in range(len(alone))]
     for place, size in enumerate(shape[1:], start=1):
         longer = [size - one[place] for one in alone]
-        side = arrangement.side_of(longer, size) if any(longer) else "post"
+        side = arrangement.side_of(longer, size)
         for index, extra in zip(indices, longer):
             index.append(slice(0, size - extra) if side == "post" else slice(extra, size))
     return [tuple(index) for index in indices]

@@ -281,6 +281,14 @@ def test_a_large_value_that_moves_is_not_left_out():
     assert deviation(tensor, alone, arranged()) == Deviation(1.0, 0, 0)
 
 
+def test_a_number_in_place_of_infinity_is_infinitely_far():
+    alone = of_rows([1, INF, 2], [1, 2, 3, 4, 5], [1, 1])
+    tensor = together(alone)
+    assert deviation(tensor, alone, arranged()).size == 0
+    tensor[0, 1] = 1
+    assert deviation(tensor, alone, arranged()) == Deviation(INF, 0, 1)
+
+
 def test_what_other_sequences_give_tells_what_is_usual():
     one = of_rows([-1e9, 1])
     tensor = np.array([[-1e9, 1.5, 7]])
