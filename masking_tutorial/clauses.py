@@ -243,8 +243,10 @@ def neighbours(case):
         compared.append((case.apart(case.run(arrangement), arrangement, case.in_batch), arrangement))
     arrangement = case.subject.arrangement()
     outputs = case.run(arrangement, strangers=lambda values, count: random_like(values, count, case.random))
-    first = arrangement._replace(rows=arrangement.rows[:1])
-    compared.append((case.apart([output[:1] for output in outputs], first, case.in_batch), first))
+    # of the rubbish itself nothing is expected
+    parts = valid_parts(case, outputs, arrangement)
+    expected = [[own[0], *rubbish[1:]] for own, rubbish in zip(case.in_batch, parts)]
+    compared.append((case.apart(outputs, arrangement, expected), arrangement))
     apart, arrangement = max(compared, key=lambda each: each[0].size)
     return judged(apart, case, arrangement, "the batch in reverse order, without its longest sequence, and among rubbish")
 

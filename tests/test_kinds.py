@@ -209,6 +209,18 @@ def beside(name, size):
     return model
 
 
+def words_and_segments():
+    words, segments = keras.Input((None, 3), name="words"), keras.Input((None,), dtype="int32", name="segments")
+    hidden = layers.Dense(8)(words) + layers.Embedding(3, 8)(segments)
+    return keras.Model([words, segments], ops.sum(hidden * valid(words), 1))
+
+
+def segments_that_end_before():
+    segments = np.zeros((3, 5), "int32")
+    segments[0, 0] = segments[1, :3] = segments[2, 0] = 1  # the last part of each sequence has segment 0
+    return [vectors([3, 5, 2], 3), segments]
+
+
 def with_dark_rows():
     image = RANDOM.random((3, 4, 4, 1)).astype("float32")
     image[0, 3] = image[1, 2:] = 0
@@ -235,6 +247,9 @@ SOUND = {
     "a user id that is 0": (lambda: beside("user", 1), {"ids": IDS, "user": np.array([[0], [1], [2]], "int32")}, {}),
     "categories, one of them 0": (lambda: beside("kinds", 3), {"ids": IDS, "kinds": np.array(
         [[2, 1, 0], [1, 0, 0], [2, 3, 1]], "int32")}, {}),
+    "segments whose zeros begin before the padding": (words_and_segments, segments_that_end_before(), {}),
+    "the same padding before the source and after the target": (
+        two_sides, [ids_of([3, 5, 2], side="pre"), ids_of([3, 1, 5])], {}),
     "an image with black rows": (lambda: beside("image", 0), with_dark_rows(), {}),
 }  # fmt: skip
 
