@@ -415,6 +415,11 @@ def test_an_input_with_steps_of_its_own_is_no_list_of_lengths():
     assert is_told(Batch([TEXT, column], ("text", "column"), (TEXT, column), axes, (), ()), axes[0]) is False
 
 
+def test_flags_are_no_lengths():
+    axis, flags = Axis((0,), np.array([1, 1]), 2, "post", ""), np.array([True, True])
+    assert is_told(Batch([REPLY, flags], ("ids", "flags"), (REPLY, flags), (axis,), (), ()), axis) is False
+
+
 # What people have.
 
 
@@ -530,8 +535,8 @@ def test_objects_are_refused():
 
 
 def test_one_object_among_texts_is_refused():
-    with pytest.raises(ValueError, match="objects of type str"):
-        as_array(np.array(["a", None], object), "words")
+    with pytest.raises(ValueError, match="^input texts holds objects of type .*, which are no numbers"):
+        as_array(np.array(["a", None], object), "texts")
 
 
 class Unreadable:
@@ -773,6 +778,11 @@ def test_two_free_axes_are_let_through():
     assert read(Taking(keras.Input((None, None))), WINDOW * [[1], [1], [1], [0]]).axes[0].lengths.tolist() == [3, 3, 3]
 
 
+def test_features_have_steps_if_lengths_say_so():
+    batch = read(same, {"ids": ZEROS, "x": SOURCE * 0.5}, lengths={"x": [1, 2, 3]})
+    assert (["x"], [1, 2, 3], "post", "from lengths") in found(batch)
+
+
 # The order in which evidence counts.
 
 
@@ -923,6 +933,12 @@ def test_a_mask_that_marks_all_of_a_constant_is_as_it_says():
     batch = read(same, {"a": np.full((2, 2), 5), "a_mask": np.ones((2, 2), int), "b": np.array([[[1.0], [2], [3]], [[4], [5], [0]]])})
     assert found(batch) == [(["b"], [3, 2], "post", "from zeros at one end")]
     assert batch.notes[0] == "a_mask, a: no padding in this batch, so it was not varied" and batch.masks == ()
+
+
+def test_a_mask_is_not_turned_round_for_another_mask_that_marks_more():
+    less, more = np.array([[1, 0, 0], [1, 1, 0]]), np.array([[1, 1, 0], [1, 1, 1]])
+    batch = read(same, {"a_ids": SOURCE[:2, :3], "a_mask": less, "b_mask": more})
+    assert (["a_mask", "a_ids"], [1, 2], "post", "from the mask a_mask") in found(batch)
 
 
 SOME = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 1]])
@@ -1141,6 +1157,28 @@ def test_a_maker_that_reads_what_an_operation_gave_speaks_for_no_mask():
     assert batch.axes[0].lengths.tolist() == [1, 3, 2]
 
 
+def test_a_maker_that_reads_what_an_operation_gave_is_paired_with_data_before_masks():
+    maker = Maker(SHORT.astype(bool))
+    batch = read(lambda x: maker(x["b"] * 3), {"a_mask": LONG, "b": SOURCE, "c_a": TARGET * LONG})
+    assert found(batch) == [(["a_mask", "c_a"], [1, 3, 2], "post", "from the mask a_mask"), (["b"], [2, 1, 3], "post", "from the mask that 'maker' makes")]
+
+
+def test_the_layer_in_a_model_is_named_and_not_the_model():
+    model = keras.Sequential([layers.Embedding(10, 2, mask_zero=True, name="inner")], name="outer")
+    assert found(read(model, ZEROS))[0][3] == "from the mask that 'inner' makes"
+
+
+def test_a_layer_of_two_outputs_tells_nothing():
+    class Twice(Maker):
+        def call(self, inputs):
+            return [ops.copy(inputs), ops.copy(inputs)]
+
+        def compute_mask(self, inputs, mask=None):
+            return [ops.convert_to_tensor(self.mask)] * 2
+
+    assert found(read(Twice(SHORT.astype(bool)), ZEROS))[0][3] == "from zeros at one end"
+
+
 def test_a_maker_of_sequences_in_another_order_tells_nothing():
     maker = Maker((ZEROS != 0)[::-1])
     batch = read(lambda x: maker(x[::-1]), ZEROS)
@@ -1229,6 +1267,52 @@ def test_a_window_that_the_model_takes_apart_from_the_ids_has_steps_of_its_own()
 def test_a_window_that_the_model_joins_with_the_ids_step_by_step_shares_their_axis():
     batch = read(lambda x: ops.cast(x["ids"], "float32")[..., None] * ops.cast(x["window"], "float32"), {"ids": ZEROS, "window": WINDOW})
     assert found(batch) == [(["ids", "window"], [3, 2, 4], "post", "from zeros at one end")]
+
+
+def joined(inputs):
+    return ops.cast(inputs["ids"], "float32")[..., None] * ops.cast(inputs["window"], "float32")
+
+
+def apart(inputs):
+    return [ops.sum(inputs["ids"], 1), ops.sum(inputs["window"], 1)]
+
+
+@pytest.mark.parametrize(
+    "ids, model, shared",
+    [
+        ([[1, 2, 3, 4], [5, 6, 0, 0]], joined, True),  # a full sequence, though the first, tells nothing
+        ([[1, 2, 3, 4], [5, 6, 0, 0]], apart, False),
+        ([[1, 0, 0, 0], [5, 6, 7, 0]], joined, True),  # one step is broadcast
+        ([[1, 0, 0, 0], [5, 6, 7, 0]], apart, False),
+        ([[1, 0, 0, 0], [5, 6, 7, 8]], joined, True),
+        ([[1, 0, 0, 0], [5, 6, 7, 8]], apart, True),  # no sequence can tell
+    ],
+)
+def test_a_sequence_of_two_steps_or_more_but_not_all_tells_whether_a_window_stands_apart(ids, model, shared):
+    batch = read(model, {"ids": np.array(ids), "window": WINDOW[:2]})
+    assert batch.axes[0].inputs == ((0, 1) if shared else (0,))
+
+
+def test_inputs_of_other_axes_are_left_whole_where_a_window_is_tried():
+    def model(inputs):
+        assert inputs["other"].shape[1] == 3
+        return apart(inputs)
+
+    embedding = layers.Embedding(10, 2)
+    batch = read(lambda x: [embedding(x["ids"]), model(x)], {"ids": ZEROS, "other": WINDOW[:, :3] * [[1], [1], [0]], "window": WINDOW})
+    assert [axis[0] for axis in sorted(found(batch))] == [["ids"], ["other"]]
+
+
+def test_floats_with_an_empty_sequence_share_an_axis():
+    embedding = layers.Embedding(10, 2)
+    batch = read(lambda x: embedding(x["ids"]) * ops.cast(x["x"], "float32"), {"ids": ZEROS, "x": WINDOW * [[[1], [1], [1], [0]], [[1]] * 4, [[0]] * 4]})
+    assert found(batch) == [(["ids", "x"], [3, 2, 4], "post", "from zeros at one end")]
+
+
+def test_an_input_without_padding_shares_its_axis_with_none():
+    maker = Maker(np.ones((3, 4), bool))
+    batch = read(lambda x: maker(x["a"]), {"a": SOURCE, "b": ZEROS[..., None]})
+    assert found(batch) == [(["b"], [3, 2, 4], "post", "from zeros at one end")]
 
 
 def test_floats_with_padding_of_their_own_have_an_axis_of_their_own():
