@@ -277,7 +277,7 @@ class _Reader:
         self.labels = [_label(key, spec) for key, spec in zip(self.keys, self.specs)]
         _check_shapes(self.leaves)
         self.rows = len(self.leaves[0])
-        self.static = {self.number(name, "static") for name in ([static] if isinstance(static, str) else static)}
+        self.static = {self.number(name, "static") for name in ([static] if isinstance(static, (str, int)) else static)}
         self.lengths, self.sides = self._by_input("lengths", lengths), self._by_input("side", side)
         for name in self.sides.values():
             _check_side_name(name)
@@ -288,8 +288,10 @@ class _Reader:
 
     def number(self, name, argument):
         "The input that a name or a place stands for."
-        for number, (key, spec) in enumerate(zip(self.keys, self.specs)):
-            if str(name) in (key, str(number), getattr(spec, "name", None)):
+        names: list[set] = [{key, getattr(spec, "name", None)} for key, spec in zip(self.keys, self.specs)]
+        places: list[set] = [{str(number)} for number in range(len(names))]
+        for number, known in [*enumerate(names), *enumerate(places)]:  # a key may look like the place of another input
+            if str(name) in known:
                 return number
         raise ValueError(f"{argument} names {name}, but the inputs are {', '.join(self.labels)}")
 
@@ -319,7 +321,7 @@ def _check_shapes(leaves):
 def _check_lengths(reader, lengths):
     "Refuse lengths that are given by name for an input without a time axis."
     for number, given in reader.lengths.items():
-        if number not in reader.timed and isinstance(lengths, dict):
+        if number not in reader.timed and isinstance(lengths, Mapping):
             raise ValueError(f"lengths are given for input {reader.labels[number]}, which has no time axis: its shape "
                              f"is {reader.leaves[number].shape}" + " and static names it" * (number in reader.static))
 
@@ -584,7 +586,8 @@ def _is_filler(reader, number, valid):
 def _filled(reader, number):
     "The mask that zeros at one end speak for; None where they leave a sequence without a valid step."
     leaf = reader.leaves[number]
-    nothing = leaf == np.zeros((), leaf.dtype) if leaf.dtype.kind not in "OSU" else np.isin(leaf, ("", b""))
+    empty: dict = {"U": ("",), "S": (b"",), "O": ("", b"")}
+    nothing = np.any([leaf == each for each in empty.get(leaf.dtype.kind, (np.zeros((), leaf.dtype),))], axis=0)
     data = ~nothing.reshape(*leaf.shape[:2], -1).all(axis=-1)
     sides = {"post": np.flip(np.maximum.accumulate(np.flip(data, 1), axis=1), 1),
              "pre": np.maximum.accumulate(data, axis=1)}
@@ -613,9 +616,10 @@ def _from_data(reader, found):
         shared = next((other for other in near if _is_filler(reader, number, found[other][0])), None)
         if shared is None and near and found[near[0]][1] == FROM_ZEROS and not _stands_apart(reader, number, near[0], found):
             # words and segments, say: a step is padding where both hold nothing
-            shared, mask = near[0], found[near[0]][0]
-            joint = mask | patterns[number] if is_right_padded(mask) == is_right_padded(patterns[number]) else mask
-            found |= {other: (joint, how) for other, (own, how) in found.items() if np.array_equal(own, mask)}
+            shared, mask, own = near[0], found[near[0]][0], patterns[number]
+            padded = own.any(axis=1).all() and not own.all() and is_right_padded(own) == is_right_padded(mask)
+            joint = mask | own if padded else mask
+            found |= {other: (joint, how) for other, (its, how) in found.items() if np.array_equal(its, mask)}
         elif shared is None and near:
             # zeros that begin a row of ids may be positions or segments
             padded = is_float(reader.leaves[number].dtype) and patterns[number].any(axis=1).all() and not patterns[number].all()

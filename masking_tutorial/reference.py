@@ -8,6 +8,7 @@ __all__ = ['MOST_SEQUENCES', 'ALL_ALIKE', 'MOST_GROUPS', 'Subject', 'answers', '
 
 # %% ../nbs/source/reference.ipynb #b5dd0f13
 import dataclasses, functools
+from collections.abc import Mapping
 import keras
 import numpy as np
 import tensorflow as tf
@@ -137,8 +138,8 @@ def prepare(
 # %% ../nbs/source/reference.ipynb #a9d34227
 def _other_readings(data, lengths, static):
     "Yield other lengths and static inputs."
-    static = [static] if isinstance(static, str) else list(static)
-    named = dict(lengths) if isinstance(lengths, dict) else {}
+    static = [static] if isinstance(static, (str, int)) else list(static)
+    named = dict(lengths) if isinstance(lengths, Mapping) else {}
     timed = {number for axis in data.axes for number in axis.inputs}
     columns = {number: axis.lengths for axis in data.axes for number, leaf in enumerate(data.leaves)
                if number not in timed and leaf.ndim == 2 and leaf.shape[1] == axis.steps and is_float(leaf.dtype)}

@@ -1,5 +1,6 @@
 """The module `batch`: how a padded batch is put together anew, and what tells which of its steps are valid."""
 
+import types
 from types import SimpleNamespace
 
 import keras
@@ -1315,10 +1316,18 @@ def test_an_input_without_padding_shares_its_axis_with_none():
     assert found(batch) == [(["b"], [3, 2, 4], "post", "from zeros at one end")]
 
 
-def test_floats_with_padding_of_their_own_have_an_axis_of_their_own():
+def test_a_step_is_valid_where_one_of_two_inputs_that_are_joined_step_by_step_holds_something():
     values = WINDOW * np.array([[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0]])[..., None]
     embedding = layers.Embedding(10, 2)
     batch = read(lambda x: embedding(x["ids"]) * ops.cast(x["x"], "float32"), {"ids": ZEROS, "x": values})
+    assert found(batch) == [(["ids", "x"], [3, 3, 4], "post", "from zeros at one end")]
+
+
+def test_floats_that_stand_apart_have_an_axis_of_their_own():
+    values = WINDOW * np.array([[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0]])[..., None]
+    embedding = layers.Embedding(10, 2)
+    batch = read(lambda x: ops.sum(embedding(x["ids"]), 1) + ops.sum(ops.cast(x["x"], "float32"), 1)[:, :1],
+                 {"ids": ZEROS, "x": values})
     assert {axis[0][0]: axis[1] for axis in found(batch)} == {"ids": [3, 2, 4], "x": [1, 3, 2]}
 
 
@@ -1491,3 +1500,25 @@ def test_a_model_that_takes_nothing_raises_its_own_error(shape, tried):
     with pytest.raises(IndexError, match="never"):
         make_batch(Taking(keras.Input(shape), call=model), np.random.default_rng(0))
     assert seen == tried
+
+
+@pytest.mark.parametrize("dtype", ["object", "S1"])
+def test_empty_bytes_are_padding_too(dtype):
+    words = np.array([[b"a", b"b"], [b"c", b""]], dtype)
+    assert read_batch(lambda batch: batch, words)[0].axes[0].lengths.tolist() == [2, 1]
+
+
+def test_a_key_goes_before_the_place_of_another_input():
+    batch = {"+": np.array([[3, 7, 0], [4, 0, 0]]), "0": np.array([[1, 1, 0], [1, 0, 0]])}
+    assert read_batch(lambda given: given["+"], batch, static="0")[0].axes[0].inputs == (0,)
+
+
+def test_an_input_is_named_static_by_its_place():
+    batch = [np.array([[3, 7, 0], [4, 0, 0]]), np.array([[1, 1, 0], [1, 0, 0]])]
+    assert read_batch(lambda given: given[0], batch, static=1)[0].axes[0].inputs == (0,)
+
+
+def test_lengths_in_any_mapping_must_belong_to_a_sequence():
+    lengths = types.MappingProxyType({"b": [1, 2]})
+    with pytest.raises(ValueError, match="which has no time axis"):
+        read_batch(lambda given: given["a"], {"a": np.array([[3, 7, 0], [4, 0, 0]]), "b": np.ones(2)}, lengths=lengths)
