@@ -144,6 +144,8 @@ def deviation(
     tensor = np.asarray(tensor)
     alone = [np.asarray(one) for one in alone]
     apart_of = [difference(tensor[place], one[0]) for place, one in zip(where, alone)]
+    if not any(apart.any() for apart in apart_of):
+        return Deviation(0.0, output=output)
     close = [apart <= TOLERANCES.get(one.dtype.name, 1e-5) * np.abs(as_numbers(one)) for apart, one in zip(apart_of, alone)]
     sizes = sizes_of([*alone, *beside], close + [np.ones(np.shape(one), bool) for one in beside])
     worst = Deviation(0.0, output=output)
