@@ -27,7 +27,7 @@ SOURCES = [path.stem for path in NOTEBOOKS if path.parent == ROOT / "nbs" / "sou
 NUMBERS = {path.stem.partition("_")[2]: int(path.stem.partition("_")[0]) for path in CHAPTERS}
 PACKAGE = ROOT / "masking_tutorial"
 # Some lessons export nothing.
-MODULES = [cell.source.removeprefix("#| default_exp ") for path in NOTEBOOKS for cell in read(path).cells
+MODULES = [cell.source.splitlines()[0].removeprefix("#| default_exp ") for path in NOTEBOOKS for cell in read(path).cells
            if cell.source.startswith("#| default_exp ")]
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
