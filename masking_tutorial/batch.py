@@ -284,7 +284,7 @@ class _Reader:
         self.notes, self.faulty = [], []
         self.timed = _with_time(self)
         _check_lengths(self, lengths)
-        self.run, self.masks, self.partial, self.inverted = None, [], [], set()  # found out by _read
+        self.run, self.masks, self.partial, self.inverted, self.across = None, [], [], set(), {}  # found out by _read
 
     def number(self, name, argument):
         "The input that a name or a place stands for."
@@ -448,7 +448,7 @@ def _valid(reader):
         filler = _filled(reader, number)
         if mask.all() and filler is not None and not filler.all():
             # a maker that marks nothing, though zeros stand at one end, is a fault and no evidence
-            found[number] = filler, f"from zeros at one end: '{layer}' marks none of them"
+            found[number] = filler, f"{FROM_ZEROS}: '{layer}' marks none of them"
             reader.faulty.append((layer, reader.labels[number]))
         else:
             found[number] = mask, f"from the mask that '{layer}' makes"
@@ -668,14 +668,15 @@ def _axes(reader, valid):
                               "so it was not varied")
             continue
         axes.append(Axis(tuple(numbers), lengths, mask.shape[1], "post" if is_right_padded(mask) else "pre", how))
+    reader.across = _across(reader, axes)
     for number, leaf in enumerate(reader.leaves):
-        if leaf.ndim > 1 and number not in valid and number not in _across(reader, axes):
+        if leaf.ndim > 1 and number not in valid and number not in reader.across:
             reader.notes.append(f"{reader.labels[number]}: its second axis was not taken for time, so it was not varied")
-        elif leaf.ndim > 2 and not is_float(leaf.dtype) and number in valid and number not in _across(reader, axes):
+        elif leaf.ndim > 2 and not is_float(leaf.dtype) and number in valid and number not in reader.across:
             reader.notes.append(f"{reader.labels[number]}: its axis 1 was varied; axis 2, of {leaf.shape[2]}, was not, "
                               "so nothing is known about padding there")
     reader.masks = [number for number in reader.masks + reader.partial if any(number in axis.inputs for axis in axes)]
-    reader.masks += [number for number in _across(reader, axes) if number not in reader.masks]
+    reader.masks += [number for number in reader.across if number not in reader.masks]
     if reader.rows < 2 or not axes:
         raise ValueError(f"the batch has {reader.rows} sequences and {sum(int((~axis.valid).sum()) for axis in axes)} padded "
                          "steps: at least two sequences and some padding are needed, or nothing can be learnt (without a "
@@ -712,7 +713,7 @@ def _read(reader):
     valid = _valid(reader)
     axes = _axes(reader, valid)
     return Batch(reader.structure, tuple(reader.labels), tuple(reader.leaves), axes, tuple(reader.masks),
-                 tuple(reader.notes + _words(reader, axes)), tuple(reader.faulty), _across(reader, axes))
+                 tuple(reader.notes + _words(reader, axes)), tuple(reader.faulty), reader.across)
 
 # %% ../nbs/source/batch.ipynb #2c6753bf
 def read_batch(

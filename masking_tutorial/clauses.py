@@ -48,12 +48,17 @@ def _amount_of_some(case):
     for more in case.subject.amounts:
         arrangement = case.subject.arrangement(more=more)
         compared.append((case.apart(case.run(arrangement), arrangement, case.in_batch), arrangement))
-    apart, arrangement = max(compared, key=lambda each: each[0].size)
+    apart, arrangement = _worst(compared)
     return judged(apart, case, arrangement, f"the batch as it is, and with {', '.join(map(str, case.subject.amounts))} more steps")
 
 
+def _worst(compared):
+    "Of pairs of a Deviation and an Arrangement the one that deviates most."
+    return max(compared, key=lambda pair: pair[0].size)
+
+
 def _judge_amounts(case, compared, limit):
-    apart, arrangement = max(compared, key=lambda each: each[0].size)
+    apart, arrangement = _worst(compared)
     row = judged(apart, case, arrangement, "each sequence alone, and with more and more padding" + limit)
     if not row.offends or case.subject.copies > 1 or not _due_to_rounding_or_neighbours(case, apart, arrangement):
         return row
@@ -247,7 +252,7 @@ def neighbours(case):
     parts = valid_parts(case, outputs, arrangement)
     expected = [[own[0], *rubbish[1:]] for own, rubbish in zip(case.in_batch, parts)]
     compared.append((case.apart(outputs, arrangement, expected), arrangement))
-    apart, arrangement = max(compared, key=lambda each: each[0].size)
+    apart, arrangement = _worst(compared)
     return judged(apart, case, arrangement, "the batch in reverse order, without its longest sequence, and among rubbish")
 
 # %% ../nbs/source/clauses.ipynb #e82b7708

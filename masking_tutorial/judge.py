@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 from .batch import random_like
-from .compare import as_numbers, deviation, difference, places, sizes_of
+from .compare import as_numbers, deviation, places, share_apart
 from .masks import attach_mask, get_mask
 from .observe import Run, observe
 from .reference import normal_like, out_of_step, spoiled_where, Spoiling
@@ -139,12 +139,8 @@ def _reaches(judge, call):
     "Whether other padding arrives at a call: more than what rounding explains."
     plain = judge.reference.plain.calls.get(call.path)
     return plain is None or len(call.inputs) != len(plain.inputs) or any(
-        a.dtype not in NO_NUMBERS and (a.shape != b.shape or _apart(a, b) > judge.tolerance)
+        a.dtype not in NO_NUMBERS and (a.shape != b.shape or share_apart(a, b) > judge.tolerance)
         for a, b in zip(call.inputs, plain.inputs))
-
-
-def _apart(a, b):
-    return (difference(a, b) / sizes_of([np.asarray(b)])[0]).max(initial=0)
 
 # %% ../nbs/source/judge.ipynb #c7a6b666
 def with_effect(

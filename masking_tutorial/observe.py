@@ -299,7 +299,7 @@ class _Recorder:
         self.done[call.path] = call if self.keep(call) else _without_tensors(call)
 
     def closed(self):
-        "Whether calls here are part of a layer that is taken whole, or of the building of one."
+        "Whether calls here are part of a layer that is taken whole."
         layer = self.stack[-1][1] if self.stack else None
         return self.paused or not self.stack or layer is not None and self.whole(layer)
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 import tensorflow as tf
-from .batch import Batch, choose_rows, is_float, is_told, make_batch, random_like, read_batch
-from .compare import Arrangement, as_numbers, deviation, difference, sizes_of, tolerance_of
+from .batch import FROM_ZEROS, Batch, choose_rows, is_float, is_told, make_batch, random_like, read_batch
+from .compare import Arrangement, deviation, difference, sizes_of, tolerance_of
 from .masks import attach_mask, expand_mask, mask_from_lengths
 from .observe import Run, observe, observed, repeat
 
@@ -145,7 +145,7 @@ def _other_readings(data, lengths, static):
                if number not in timed and leaf.ndim == 2 and leaf.shape[1] == axis.steps and is_float(leaf.dtype)}
     if columns and (lengths is None or named):
         yield {**named, **columns}, static
-    if len(data.axes) > 1 and (guessed := [number for axis in data.axes if axis.how.startswith("from zeros") for number in axis.inputs]):
+    if len(data.axes) > 1 and (guessed := [number for axis in data.axes if axis.how.startswith(FROM_ZEROS) for number in axis.inputs]):
         yield lengths, static + guessed
 
 
@@ -238,7 +238,7 @@ def _awaken(run, note):
     weights = {id(weight): weight for call in run.calls.values() if call.layer is not None
                for weight in call.layer.trainable_variables}
     asleep = [weight for weight in weights.values() if weight.name not in ("bias", "beta") and is_float(weight.dtype)
-              and not np.any(as_numbers(weight.value))]
+              and not np.asarray(weight.value).any()]
     note(asleep)
     random = np.random.default_rng(0)
     for weight in asleep:

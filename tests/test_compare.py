@@ -13,6 +13,7 @@ from masking_tutorial.compare import (
     deviation,
     difference,
     places,
+    share_apart,
     sizes_of,
     tolerance_of,
     worst_of,
@@ -301,3 +302,8 @@ def test_the_worst_of_deviations_is_the_largest_and_of_none_is_nan():
     assert worst_of([Deviation(0.1), Deviation(0.3, 2), Deviation(0.2)]) == Deviation(0.3, 2)
     assert worst_of([Deviation(0.3, 0, 1), Deviation(0.3, 0, None, 1)]) == Deviation(0.3, 0, 1)
     assert np.isnan(worst_of([]).size)
+
+
+def test_two_runs_are_apart_by_a_share_of_the_second():
+    assert share_apart(np.array([1.0, 5.0]), np.array([1.0, 4.0])) == 0.25
+    assert share_apart(np.array([3]), np.array([9])) == 6 and share_apart(np.zeros((0, 2)), np.zeros((0, 2))) == 0
