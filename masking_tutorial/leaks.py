@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VERDICTS', 'NOT_MENDED', 'OPERATION', 'BY_PLACE', 'TF_FUNCTION', 'NEIGHBOURS', 'LeakRow', 'LeakReport', 'Finding',
-           'in_code', 'advice_on_loss', 'find_leaks', 'leaks_of']
+           'Cause', 'Findings', 'in_code', 'advice_on_loss', 'find_leaks', 'leaks_of', 'diagnose']
 
 # %% ../nbs/source/leaks.ipynb #ba262edc
 import dataclasses, re
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from .blame import (
-    GIVEN_WRONG, MASK_REMEDIES, NO_MASK, Masks, counterpart_mends, disturbed_by_neighbours, lost_before, remedies_for)
+    GIVEN_WRONG, MASK_REMEDIES, NO_MASK, Loss, Masks, counterpart_mends, disturbed_by_neighbours, lost_before, remedies_for)
 from .case import raised_words
 from .compare import as_numbers, difference
 from .judge import RaisedForGarbage, not_finite, search
@@ -155,11 +155,20 @@ TF_FUNCTION = "a mask does not get into a tf.function: hand it over as an argume
 NEIGHBOURS = "what it gives for a sequence depends on the others in the batch: compute within each sequence"
 
 # %% ../nbs/source/leaks.ipynb #a3c1bdb5
-class _Findings:
-    "From the path of each call that offends to its Finding."
+class Cause(NamedTuple):
+    "Why padding gets through a call, and what would keep it out."
+    call: object     # the Call that lets padding through
+    needs: object    # the Call that a mask would help: the same, or a layer around it
+    remedies: list   # of Remedy: each mends `needs`
+    loss: object = None  # the Loss of the mask that it needs; None where none was lost
+    mixes: bool = False  # whether another sequence gets in, and not padding
+
+
+class Findings:
+    "From the path of each call that offends to its Finding, and the causes."
     def __init__(self, found):
         self.search, self.masks = found, Masks(found)
-        self.calls, self.by_path = found.last.calls, {}
+        self.calls, self.by_path, self.causes = found.last.calls, {}, []
 
     def note(self, call, verdict, advice):
         shown = self.in_plain(self.where_to_look(call))
@@ -203,21 +212,32 @@ def _collect(findings):
     return findings
 
 
-def _note_offender(findings, call):
+def _cause_of(findings, call):
     needs, remedies = _needing(findings, call)
     names = {remedy.name for remedy in remedies}
     if names & set(GIVEN_WRONG):
-        findings.note(needs, "leaks", _advice(findings, needs, needs, remedies))
-        return
+        return Cause(call, needs, remedies)
     if disturbed_by_neighbours(call, findings.masks):
-        findings.note(call, "mixes sequences", NEIGHBOURS)
-        return
-    _note_birth_of_nan(findings, call)
+        return Cause(call, needs, remedies, mixes=True)
     loss = None
     if names & set(MASK_REMEDIES):
         loss = lost_before(findings.masks, findings.masks.run.calls.get(needs.path, needs))
+    return Cause(call, needs, remedies, loss)
+
+
+def _note_offender(findings, call):
+    cause = _cause_of(findings, call)
+    findings.causes.append(cause)
+    needs, loss, names = cause.needs, cause.loss, {remedy.name for remedy in cause.remedies}
+    if names & set(GIVEN_WRONG):
+        findings.note(needs, "leaks", _advice(findings, needs, needs, cause.remedies))
+        return
+    if cause.mixes:
+        findings.note(call, "mixes sequences", NEIGHBOURS)
+        return
+    _note_birth_of_nan(findings, call)
     if loss is None:
-        findings.note(call, "leaks", _advice(findings, call, needs, remedies))
+        findings.note(call, "leaks", _advice(findings, call, needs, cause.remedies))
         return
     spoils = loss.how == "made wrong" or loss.how == "dropped" and not {"none", "timeless"} >= set(
         findings.masks.states(loss.call, "outputs"))
@@ -278,7 +298,7 @@ def advice_on_loss(
     loss,      # a Loss
     needs,     # the Call that needs the mask
     names,     # names of the remedies that mend it
-    findings,  # _Findings
+    findings,  # Findings
 ):             # str
     "What to do where a mask was lost; only what mends the layer that needs it is said."
     masks, cause, how = findings.masks, loss.call, loss.how
@@ -492,14 +512,10 @@ def leaks_of(
         return _report_of_error(subject)
     with telling(progress) as tell:
         try:
-            found = search(subject, tell)
+            findings = diagnose(subject, tell, counted)
         except RaisedForGarbage as raised:
             return _report_of_error(dataclasses.replace(subject, run=raised.run), "raises for other values at padded steps: "
                                     "look at valid steps only")
-        tell("causes")
-        findings = _collect(_Findings(found))
-        if counted:
-            _of_loss(findings)
         _of_empty_sequences(findings)
     return LeakReport(_rows(findings), findings.search.subject.notes, _summary(findings.search))
 
@@ -510,21 +526,37 @@ def _summary(found):
     changed = ", with other values at padded steps" * bool(found.garbage or found.spoiled)
     return f"Compared with {compared}{changed}."
 
+# %% ../nbs/source/leaks.ipynb #40e10d90
+def diagnose(
+    subject,        # a Subject whose model did not raise
+    tell=lambda step: None,  # function that is called with what is being done
+    counted=False,  # as for leaks_of
+) -> Findings:      # with the Search, the Masks, and a Cause for each call that lets padding through
+    "Search for leaks, and for the cause of each. Raises what `search` raises."
+    found = search(subject, tell)
+    tell("causes")
+    findings = _collect(Findings(found))
+    if counted:
+        _of_loss(findings)
+    return findings
+
 # %% ../nbs/source/leaks.ipynb #15b83079
 def _of_loss(findings):
     "Note where the mask of an output got lost, if the loss needs it."
     masks = findings.masks
     whole = masks.run.whole
+    loss = dataclasses.replace(whole, path=(("the loss", 0),), order=len(masks.calls) + 1, inputs=whole.outputs,
+                               masks_in=whole.masks_out)
     if "stale" in masks.states(whole, "outputs"):
         call = next(call for call in masks.calls if "stale" in masks.states(call, "outputs") and call.path
                     and "stale" not in masks.states(call, "inputs") and not isinstance(call.layer, keras.Model))
         findings.note(call, "spoils the mask", "the loss gets a mask that belongs to another shape: end the mask where the "
                                                "time axis ends: return None from compute_mask")
+        findings.causes.append(Cause(loss, loss, [], Loss(call, "stale")))
         return
-    loss = dataclasses.replace(whole, path=(("the loss", 0),), order=len(masks.calls) + 1, inputs=whole.outputs,
-                               masks_in=whole.masks_out)
     found = lost_before(masks, loss)
     if found is not None:
+        findings.causes.append(Cause(loss, loss, [], found))
         findings.note(found.call, "loses the mask", "the loss gets no mask, since it is lost here: keep the mask alive until "
                                                     "the output, or pass sample_weight=mask with a loss of "
                                                     "reduction='mean_with_sample_weight'")

@@ -93,18 +93,19 @@ class MaskAsTensor(keras.layers.Layer):
     def compute_mask(self, inputs, mask=None):
         return None
 
-# %% ../nbs/source/mask_layers.ipynb #b55a88ed
+# %% ../nbs/source/mask_layers.ipynb #d7a47e15
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class FillPadding(keras.layers.Layer):
-    "Write a value to the padded steps of a tensor (batch, time, ...); the mask is passed on. Without a mask nothing happens."
+    "Write a value to the padded steps of a tensor (batch, time, ...); without a mask nothing happens."
     def __init__(self,
         value=0.0,  # a number, or "lowest" or "highest": the one that the type of the tensor has
+        keeps_mask=True,  # whether the mask is passed on; a layer that takes none would warn of it
         **kwargs,   # as for any layer
     ):
         super().__init__(**kwargs)
         if isinstance(value, str) and value not in ("lowest", "highest"):
             raise ValueError(f"value is {value!r}: it must be a number, 'lowest' or 'highest'")
-        self.value, self.supports_masking = value, True
+        self.value, self.keeps_mask = value, keeps_mask
 
     def call(self, inputs, mask=None):
         if mask is None:
@@ -115,8 +116,11 @@ class FillPadding(keras.layers.Layer):
             value = float(limits.min if value == "lowest" else limits.max)
         return ops.where(expand_mask(mask, inputs), inputs, ops.cast(value, inputs.dtype))
 
+    def compute_mask(self, inputs, mask=None):
+        return mask if self.keeps_mask else None
+
     def get_config(self):
-        return {**super().get_config(), "value": self.value}
+        return {**super().get_config(), "value": self.value, "keeps_mask": self.keeps_mask}
 
 # %% ../nbs/source/mask_layers.ipynb #8ecf3164
 @keras.saving.register_keras_serializable(package="masking_tutorial")

@@ -27,12 +27,13 @@ class Source(NamedTuple):
     place: Place
     output: int = 0  # which of the outputs of the call
 
-# %% ../nbs/source/surgery.ipynb #0d961bf7
+# %% ../nbs/source/surgery.ipynb #08ace9f9
 @dataclasses.dataclass(frozen=True, eq=False)
 class Edit:
     "A change of one call in a graph. Each function that is None changes nothing."
     place: Place
     words: str                        # what it does
+    against: str = ""                 # what it is to mend, in words
     layer: Callable | None = None     # from the layer to the one that stands in its place, with the same weights
     inputs: Callable | None = None    # from a Graph and the tensors that the call is given to those that it gets
     masks: Callable | None = None     # from a Graph and a dict of the masks that it is given by name to another dict
@@ -66,7 +67,7 @@ def _copied_layer(layer):
         raise CannotBeRewritten(f"layer '{layer.name}' (of type {type(layer).__name__}) cannot be made anew: {reason} "
                                 "(write its get_config)") from error
 
-# %% ../nbs/source/surgery.ipynb #fae6c914
+# %% ../nbs/source/surgery.ipynb #9187e867
 def _split_masks(operation, args, kwargs):
     "The arguments without masks, and a dict from the name of each mask argument that is given to its value."
     if not isinstance(operation, keras.layers.Layer):
@@ -83,7 +84,12 @@ def _tensors(arguments):
     "The different symbolic tensors in the arguments of a call, in order."
     return list({id(leaf): leaf for leaf in keras.tree.flatten(arguments) if isinstance(leaf, keras.KerasTensor)}.values())
 
-# %% ../nbs/source/surgery.ipynb #7a29676f
+
+def _with_tensors(arguments, in_place):
+    "Arguments with other tensors: `in_place` is a dict from the id of an old one."
+    return keras.tree.map_structure(lambda leaf: in_place.get(id(leaf), leaf), arguments)
+
+# %% ../nbs/source/surgery.ipynb #bba11bca
 class Graph:
     "The graph of one model while it is built anew; an edit reaches its tensors with `graph[source]`."
     def __init__(self, rewriting, names, inputs):
@@ -114,13 +120,13 @@ class Graph:
         name = self.rewriting.originals[id(operation)].name
         place = Place(self.names, name, self.counts[name])
         self.counts[name] += 1
-        args, kwargs = keras.tree.map_structure(lambda leaf: self.in_place.get(id(leaf), leaf), (args, kwargs))
+        args, kwargs = _with_tensors((args, kwargs), self.in_place)
         args, kwargs = _edited_inputs(self, place, operation, args, kwargs)
         outputs = operation(*args, **kwargs)
         self.made[place] = _edited_outputs(self, place, keras.tree.flatten(outputs))
         return keras.tree.pack_sequence_as(outputs, self.made[place])
 
-# %% ../nbs/source/surgery.ipynb #96e0a540
+# %% ../nbs/source/surgery.ipynb #0eb09195
 def _edited_inputs(graph, place, operation, args, kwargs):
     "The arguments that a call gets."
     args, kwargs, masks = _split_masks(operation, args, kwargs)
@@ -128,8 +134,7 @@ def _edited_inputs(graph, place, operation, args, kwargs):
     for edit in graph.rewriting.edits.get(place, ()):
         if edit.inputs:
             tensors = _tensors((args, kwargs))
-            new = {id(old): tensor for old, tensor in zip(tensors, edit.inputs(graph, tensors))}
-            args, kwargs = keras.tree.map_structure(lambda leaf: new.get(id(leaf), leaf), (args, kwargs))
+            args, kwargs = _with_tensors((args, kwargs), dict(zip(map(id, tensors), edit.inputs(graph, tensors))))
         if edit.masks:
             masks = edit.masks(graph, masks)
     return args, {**kwargs, **masks}
@@ -235,7 +240,7 @@ def _copy_slots(old, new):
             raise ValueError(f"its optimizer has no '{slot.path}'")
         slot.assign(source)
 
-# %% ../nbs/source/surgery.ipynb #c88a85be
+# %% ../nbs/source/surgery.ipynb #aa3691bb
 class Rewritten(NamedTuple):
     "A model that was rewritten."
     model: object  # a keras.Model
@@ -254,11 +259,11 @@ def rewrite(
                                 "Functional or a built Sequential model can be rewritten")
     rewriting = _Rewriting(edits, automatic, copied)
     new = rewriting.graph(model, ())
+    for layer in rewriting.anew.values():
+        old = rewriting.originals[id(layer)]
+        if layer is not old and isinstance(old, keras.layers.Layer) and not has_graph(old):
+            copy_weights(old, layer)
     if copied:
-        for key, layer in rewriting.anew.items():
-            old = rewriting.originals[id(layer)]
-            if isinstance(layer, keras.layers.Layer) and not has_graph(layer):
-                copy_weights(old, layer)
         _keep_output_names(model, new)
         if not model.trainable:
             new.trainable = False
