@@ -12,6 +12,7 @@ import numpy as np
 from .audit import audit
 from .case import missing_class
 from .contract import check_names, untested
+from .mend import mend
 
 # %% ../nbs/source/command_line.ipynb #0cc1659b
 EXTRAS = "targets", "sample_weight", "lengths"
@@ -94,6 +95,11 @@ def _parser():
                         help="import a module that registers custom layers; can be repeated")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--figure", metavar="OUT.svg", help="draw the layers in call order, with the mask")
+    parser.add_argument("--mend", metavar="OUT.keras", help=(
+        "make a model with the same weights that keeps the promise, and save it; the report is that of `mend`, and the exit "
+        "code is 0 if the saved model (or, where there is nothing to mend, the model itself) keeps the contract, and else 1"))
+    parser.add_argument("--partial", action="store_true", help="with --mend: save a model that is mended in part only, too")
+    parser.add_argument("--overwrite", action="store_true", help="with --mend: write over a file that exists")
     return parser
 
 # %% ../nbs/source/command_line.ipynb #82bd1b88
@@ -108,6 +114,8 @@ def main(
         with warnings.catch_warnings():
             # the report says which mask, and whether it matters
             warnings.filterwarnings("ignore", message="(?s).*destroy the mask")
+            if options.mend:
+                return _told_of_mending(_mended(options), options)
             report = _audited(options)
         if options.figure:
             report.leaks.figure().save(options.figure)
@@ -121,12 +129,36 @@ def main(
 # %% ../nbs/source/command_line.ipynb #bedc0222
 def _audited(options):
     check_names(options.require)
+    return _asked(audit, options)
+
+
+def _asked(instrument, options, **more):
+    "What an instrument says of the model and the batch."
     progress = _progress()
     progress("loading the model")
     model = load_model(options.model, options.modules)
     batch, extras = read_npz(options.batch, model) if options.batch else (None, dict.fromkeys(EXTRAS))
-    return audit(model, batch, _by_output(extras["targets"], model), sample_weight=_by_output(extras["sample_weight"], model),
-                 lengths=extras["lengths"], side=options.side, static=options.static, progress=progress)
+    return instrument(model, batch, _by_output(extras["targets"], model), sample_weight=_by_output(extras["sample_weight"], model),
+                      lengths=extras["lengths"], side=options.side, static=options.static, progress=progress, **more)
+
+
+def _mended(options):
+    "The report on a model that was mended, which is saved."
+    path = pathlib.Path(options.mend)
+    if path.suffix != ".keras":
+        raise ValueError(f"--mend {path}: the name must end with .keras")
+    if path.exists() and not options.overwrite:
+        raise ValueError(f"--mend {path}: the file exists; pass --overwrite to write over it")
+    mended, report = _asked(mend, options, partial=options.partial)
+    if report.edits and mended is not None:
+        mended.save(path)
+    return report
+
+
+def _told_of_mending(report, options):
+    "Print the report of `mend`, and return the exit code."
+    print(report.to_json() if options.json else report)
+    return 0 if report.ok else 1
 
 
 def _by_output(given, model):

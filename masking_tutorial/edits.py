@@ -14,7 +14,7 @@ from .blame import COUNTERPARTS, MASK_REMEDIES, REMEDIES, arguments_for_masks, l
 from .mask_layers import CarryMask, EndMask, FillPadding, MakeMask, MakeMaskFromLengths, MaskAsTensor
 from .surgery import Edit, Place, Source, has_graph
 
-# %% ../nbs/source/edits.ipynb #b8d8f103
+# %% ../nbs/source/edits.ipynb #89607838
 class Site(NamedTuple):
     "A call that can be edited: its Place, and its Call in the run of the batch as it is."
     place: Place
@@ -27,12 +27,14 @@ def site_of(
     plain,  # Run of the batch as it is
     model,  # the model
 ) -> Site:  # of the call itself, or of the layer around it that stands in a graph
-    "Where the graph can be edited for a call; None for the whole model."
+    "Where the graph can be edited for a call; None for the whole model, and for its loss."
     path, names = call.path, ()
     first = run.calls.get(path[:1])
     start = 1 if first is not None and first.layer is model else 0
     for end in range(start + 1, len(path) + 1):
-        around = run.calls[path[:end]]
+        around = run.calls.get(path[:end])
+        if around is None:  # as a loss, which is no call of the model
+            return None
         if end < len(path) and around.layer is not None and has_graph(around.layer):
             names += (around.name,)
             continue
@@ -62,42 +64,65 @@ class Bench:
         return [(number, self.masks.right(call, "inputs", number), self.masks.state(call, "inputs", number) == "right")
                 for number in sorted(numbers.values())]
 
-# %% ../nbs/source/edits.ipynb #8f9eeb6c
-def _donors(bench, call, right):
-    "Sources of tensors in the graph of a call that carry the right mask before it, the nearest one first."
-    site = bench.site(call)
-    donors = []
-    for earlier in bench.masks.calls:
-        place = earlier.order < call.order and earlier.path and bench.site(earlier)
-        if not place or place.call is not earlier or place.place.graph != site.place.graph:
-            continue
-        for number, mask in enumerate(earlier.masks_out):
-            if mask is not None and np.array_equal(mask, right) and bench.masks.state(earlier, "outputs", number) == "right":
-                source = Source(place.place, number)
-                donors.append(bench.put_in.get((source.place.graph, source.place.name), source))
-    return [donor for donor in reversed(donors) if donor is not None]
-
-
+# %% ../nbs/source/edits.ipynb #598a003a
 def mask_source(
     bench,  # a Bench
     call,   # the Call that stands behind the source
     right,  # the mask: boolean (batch, time)
 ):          # a list of Edit that make it, and the Source in the graph of the call; None if it cannot be had
     "Find a tensor that carries a mask, or have one made."
-    for donor in _donors(bench, call, right):
-        return [], donor
     names = bench.site(call).place.graph
-    made = _embedding(bench, names, call, right)
-    if made or not names:
-        return made or next(_made_of_inputs(bench, right), None)
-    outer = next(around for around in bench.run.around(bench.site(call).call)[::-1] if around.name == names[-1])
+    return (next(_donors(bench, call, right), None) or _embedding(bench, call, right)
+            or _passed_in(bench, call, right) or (None if names else next(_made_of_inputs(bench, right), None))
+            or _made_on_the_way(bench, call, right))
+
+
+def _before(bench, call):
+    "The calls in the graph of a call that run before it and can be edited, the last one first, each with its Site."
+    names = bench.site(call).place.graph
+    for earlier in reversed(bench.masks.calls):
+        site = earlier.order < call.order and earlier.path and bench.site(earlier)
+        if site and site.call is earlier and site.place.graph == names:
+            yield earlier, site
+
+
+def _donors(bench, call, right):
+    "Yield edits and the Source of each tensor before a call that carries the right mask, the nearest one first."
+    for earlier, site in _before(bench, call):
+        for number, mask in enumerate(earlier.masks_out):
+            if mask is None or not np.array_equal(mask, right) or bench.masks.state(earlier, "outputs", number) != "right":
+                continue
+            source = bench.put_in.get((site.place.graph, site.place.name), Source(site.place, number))
+            takers = [bench.site(taker) for taker in bench.masks.calls if taker.stripped and taker.order < call.order
+                      and any(tensor is earlier.outputs[number] for tensor in taker.inputs)]
+            if source is not None:
+                yield [copy_in(taker.place) for taker in takers], source
+
+
+def _passed_in(bench, call, right):
+    "Edits that let a mask into a model inside of a model through an input, and the Source there."
+    site = bench.site(call)
+    if not site.place.graph:
+        return None
+    outer = next(around for around in bench.run.around(site.call)[::-1] if around.name == site.place.graph[-1])
     for number, should, has in bench.rights(outer):
         if should is not None and np.array_equal(should, right):
-            inside = Source(Place(names, "", number))
+            inside = Source(Place(site.place.graph, "", number))
             if has:
                 return [], inside
             if source := mask_source(bench, outer, right):
                 return [*source[0], carry_in(bench.site(outer).place, {number: source[1]})], inside
+    return None
+
+
+def _made_on_the_way(bench, call, right):
+    "Edits by which a layer that makes another time axis, as a convolution does, makes its mask; and its output as a Source."
+    for earlier, site in reversed(list(_before(bench, call))):
+        for number in range(len(earlier.outputs)):
+            should = bench.masks.right(earlier, "outputs", number)
+            if should is not None and np.array_equal(should, right):
+                lists = _stand_ins(bench, site)
+                return (lists[-1], Source(site.place, number)) if lists else None
     return None
 
 # %% ../nbs/source/edits.ipynb #d85e3f23
@@ -114,16 +139,14 @@ def plain_padding(
     everywhere = equal.all(axis=tuple(range(2, values.ndim)))
     return value.item() if everywhere[~valid].all() and not everywhere[valid].any() else None
 
-# %% ../nbs/source/edits.ipynb #94b977a3
-def _embedding(bench, names, call, right):
+# %% ../nbs/source/edits.ipynb #570e909f
+def _embedding(bench, call, right):
     "An embedding of this graph that can make the mask, as edits and a Source; None if there is none."
-    for earlier in bench.masks.calls:
-        if earlier.order >= call.order or earlier.layer is None or getattr(earlier.layer, "mask_zero", True) or not earlier.inputs:
+    for earlier, site in _before(bench, call):
+        if earlier.layer is None or getattr(earlier.layer, "mask_zero", True) or not earlier.inputs:
             continue
-        site = bench.site(earlier)
         ids = np.asarray(earlier.inputs[0])
-        if (site.call is earlier and site.place.graph == names and tuple(ids.shape[:2]) == right.shape
-                and "mask_zero" in earlier.layer.get_config() and plain_padding(ids, right) == 0):
+        if ids.shape[:2] == right.shape and "mask_zero" in earlier.layer.get_config() and plain_padding(ids, right) == 0:
             make = Edit(site.place, "makes the mask (mask_zero=True)", layer=lambda layer: type(layer).from_config(
                 {**layer.get_config(), "mask_zero": True}))
             return [make], Source(site.place)
@@ -276,7 +299,7 @@ def edits_for(
         tried += _stand_ins(bench, own) + _filled(bench, own, 0.0)
     return tried
 
-# %% ../nbs/source/edits.ipynb #c62925ee
+# %% ../nbs/source/edits.ipynb #d70e2bee
 def _kind(bench, site):
     operation = _operation(bench, site)
     return type(operation).__name__
@@ -304,7 +327,7 @@ def _sources(bench, site, all_inputs=False):
         source = mask_source(bench, site.call, right)
         if source is None:
             return None
-        edits += [edit for edit in source[0] if edit.place not in {each.place for each in edits}]
+        edits += [edit for edit in source[0] if (edit.place, edit.words) not in {(each.place, each.words) for each in edits}]
         donors[places[number]] = source[1]
     return (edits, donors) if donors else None
 
@@ -316,7 +339,10 @@ def _carried(bench, site):
     if loss is not None and (lost := bench.site(loss.call)) is not None and lost.place.graph == site.place.graph:
         lists += [edits for edits in _against_loss(bench, loss)]
     sources = _sources(bench, site)
-    return lists + ([[*sources[0], carry_in(site.place, sources[1])]] if sources else [])
+    if sources is None:
+        return lists
+    # a mask that is made goes on by itself, until something drops it
+    return lists + [sources[0]] * bool(sources[0]) + [[*sources[0], carry_in(site.place, sources[1])]]
 
 
 def _handed(argument):
@@ -347,7 +373,7 @@ def _stand_ins(bench, site):
     if kind is None and not make:
         return []
     edit = stand_in(site.place, kind) if kind else Edit(site.place, "becomes a layer that takes a mask", layer=make)
-    return [[*carried, edit] for carried in _carried(bench, site) or [[]]]
+    return [[*carried, edit] for carried in _carried(bench, site) or [[]]]  # with the mask, where it lacks it
 
 # %% ../nbs/source/edits.ipynb #36556a5f
 EDITS = {  # from the name of a remedy to a function of a Bench and a Site that gives lists of Edit

@@ -47,25 +47,21 @@ def has_graph(
     return (isinstance(layer, keras.Sequential) and layer.built and bool(layer.inputs)
             or isinstance(layer, keras.Model) and bool(getattr(layer, "operations", None)))
 
-# %% ../nbs/source/surgery.ipynb #8908034f
+# %% ../nbs/source/surgery.ipynb #fac0829c
 class CannotBeRewritten(ValueError):
-    "Raised for a model that has no graph, and for a layer of which there can be no copy; says which, and what to do."
+    "Raised for a model that has no graph, and for an edit that does not fit; says why."
 
 
-def _copied_layer(layer):
-    "A layer like another one, without its weights. Raises CannotBeRewritten."
+def _made_anew(layer):
+    "A layer or operation like another one, without its weights; None if it cannot be made."
     try:
         if isinstance(layer, keras.layers.Lambda):
-            copied = type(layer).from_config(layer.get_config(), safe_mode=False)
-            copied.function = layer.function  # that of the config has lost the names around it
-            return copied
+            anew = type(layer).from_config(layer.get_config(), safe_mode=False)
+            anew.function = layer.function  # that of the config has lost the names around it
+            return anew
         return type(layer).from_config(layer.get_config())
-    except Exception as error:  # whatever a get_config raises
-        if not isinstance(layer, keras.layers.Layer):
-            return layer  # an operation has no weights, and can stand in two graphs
-        reason = " ".join(str(error).split())[:150]
-        raise CannotBeRewritten(f"layer '{layer.name}' (of type {type(layer).__name__}) cannot be made anew: {reason} "
-                                "(write its get_config)") from error
+    except Exception:  # whatever a get_config of one's own raises
+        return None
 
 # %% ../nbs/source/surgery.ipynb #9187e867
 def _split_masks(operation, args, kwargs):
@@ -146,7 +142,7 @@ def _edited_outputs(graph, place, tensors):
         tensors = edit.outputs(graph, tensors) if edit.outputs else tensors
     return tensors
 
-# %% ../nbs/source/surgery.ipynb #d3fd2637
+# %% ../nbs/source/surgery.ipynb #c80d0b16
 class _Rewriting:
     "What is known while a model and the models in it are rewritten."
     def __init__(self, edits, automatic, copied):
@@ -156,7 +152,7 @@ class _Rewriting:
         self.replaced = {(edit.place.graph, edit.place.name): edit.layer for edit in edits if edit.layer}
         self.automatic, self.copied = automatic, copied
         self.anew, self.originals = {}, {}  # from the id of an old layer to its new one, and from that of a new one to the old one
-        self.put_in, self.taken = {}, set()
+        self.put_in, self.taken, self.shared = {}, set(), []
 
     def layer(self, layer, names):
         "The layer or operation that stands for one of the original, in the graph of these names."
@@ -172,16 +168,23 @@ class _Rewriting:
             inner = (*names, layer.name)
             untouched = not self.copied and not any(place.graph[:len(inner)] == inner for place in self.edits)
             return layer if untouched else self.graph(layer, inner)
-        return _copied_layer(layer) if self.copied else layer
+        anew = _made_anew(layer) if self.copied else layer
+        if anew is None and isinstance(layer, keras.layers.Layer):
+            self.shared.append(layer.name)
+        return layer if anew is None else anew
 
     def graph(self, model, names):
         "A model, made anew."
-        if isinstance(model, keras.Sequential):
-            model = keras.Model(model.inputs, model.outputs, name=model.name)
+        model = _functional(model)
         self.taken |= {operation.name for operation in model.operations}
         inputs = keras.tree.map_structure(_input_like, model.input)
         graph = Graph(self, names, keras.tree.flatten(inputs))
         return keras.models.clone_model(model, inputs, lambda layer: self.layer(layer, names), graph.call)
+
+
+def _functional(model):
+    "A Sequential model as a Functional one, of the same layers."
+    return keras.Model(model.inputs, model.outputs, name=model.name) if isinstance(model, keras.Sequential) else model
 
 
 def _input_like(tensor):
@@ -210,11 +213,12 @@ def _keep_output_names(old, new):
             layers.pop(name)
     new.output_names = list(old.output_names)
 
-# %% ../nbs/source/surgery.ipynb #5be66617
+# %% ../nbs/source/surgery.ipynb #a091c9dd
 def copy_compiled(
-    old,  # a model
-    new,  # the model that was made from it
-):        # None, or why the new model is not compiled, as str
+    old,      # a model
+    new,      # the model that was made from it
+    weights,  # pairs of an old weight and the new one, of its Rewritten
+):            # None, or why the new model is not compiled, as str
     "Compile a model as another one is, with the state of its optimizer."
     if not getattr(old, "compiled", False):
         return None
@@ -223,48 +227,64 @@ def copy_compiled(
         with keras.saving.custom_object_scope(functions):
             new.compile_from_config(old.get_compile_config())
         new.optimizer.build(new.trainable_variables)
-        _copy_slots(old, new)
+        _copy_slots(old, new, weights)
     except Exception as error:  # whatever an optimizer, a loss or a metric of one's own raises
         return f"it is not compiled as the original is: {' '.join(str(error).split())[:200]}"
     return None
 
 
-def _copy_slots(old, new):
-    "Copy the variables of an optimizer, by the names of the weights that they belong to."
+def _copy_slots(old, new, weights):
+    "Copy the variables of an optimizer: its own, and those of each weight."
     if not old.optimizer.built:
         return
-    slots = {slot.path.partition("/")[2]: slot for slot in old.optimizer.variables}
+    slots = {_slot_name(slot): slot for slot in old.optimizer.variables}
+    names = {_in_slot(weight): _in_slot(source) for source, weight in weights}
     for slot in new.optimizer.variables:
-        source = slots.get(slot.path.partition("/")[2])
+        name = _slot_name(slot)
+        of_weight = max((each for each in names if name.startswith(each)), key=len, default="")
+        source = slots.get(names.get(of_weight, "") + name[len(of_weight):])
         if source is None or source.shape != slot.shape:
             raise ValueError(f"its optimizer has no '{slot.path}'")
         slot.assign(source)
 
-# %% ../nbs/source/surgery.ipynb #aa3691bb
+
+def _slot_name(slot):
+    return slot.path.partition("/")[2]
+
+
+def _in_slot(weight):
+    "How the name of a weight begins the names of its slots."
+    return weight.path.replace("/", "_")
+
+# %% ../nbs/source/surgery.ipynb #d7738c09
 class Rewritten(NamedTuple):
     "A model that was rewritten."
     model: object  # a keras.Model
     put_in: dict   # from (names of the models around, name) of each layer that was put in to its anchor, a Source or None
+    weights: list  # pairs of an old weight and the new one, where they are two
+    shared: list   # names of layers that could not be made anew, and that both models have
 
 
 def rewrite(
     model,                 # a Functional or Sequential model
     edits=(),              # list of Edit
     automatic=frozenset(), # of (Place, name of an argument): masks in the graph that Keras writes again
-    copied=True,           # whether the new model has layers of its own; False: it shares those of the old one
+    copied=True,           # whether the new model has layers of its own, as far as they can be made anew; False: it shares them
 ) -> Rewritten:            # the model is a Functional one, with the names of the old one
-    "Make a model anew, with edits. Raises CannotBeRewritten for a model without a graph, or with a layer that cannot be copied."
+    "Make a model anew, with edits. Raises CannotBeRewritten for a model without a graph, and for an edit that does not fit."
     if not has_graph(model):
         raise CannotBeRewritten(f"model '{getattr(model, 'name', model)}' has a `call` of its own, and no graph: only a "
                                 "Functional or a built Sequential model can be rewritten")
     rewriting = _Rewriting(edits, automatic, copied)
     new = rewriting.graph(model, ())
+    weights = []
     for layer in rewriting.anew.values():
         old = rewriting.originals[id(layer)]
         if layer is not old and isinstance(old, keras.layers.Layer) and not has_graph(old):
             copy_weights(old, layer)
+            weights += zip(old.variables, layer.variables)
     if copied:
-        _keep_output_names(model, new)
+        _keep_output_names(_functional(model), new)
         if not model.trainable:
             new.trainable = False
-    return Rewritten(new, rewriting.put_in)
+    return Rewritten(new, rewriting.put_in, weights, rewriting.shared)
