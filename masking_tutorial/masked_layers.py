@@ -9,49 +9,52 @@ __all__ = ['LAYER_COUNTERPARTS', 'MaskedAdd', 'MaskedSubtract', 'MaskedMultiply'
            'MaskedLSTM', 'MaskedGRU', 'MaskedSimpleRNN', 'MaskedRNN', 'MaskedBidirectional', 'LastValidStep',
            'ReverseSequence', 'ValidPositions', 'MaskedFlatten', 'MaskedRepeatVector', 'KeepMask']
 
-# %% ../nbs/source/masked_layers.ipynb #40e2707c
+# %% ../nbs/source/masked_layers.ipynb #23546ce2
+import functools
 import keras
 import numpy as np
 from keras import ops
 from .attention import mask_of_inputs
 from .masks import attach_mask, expand_mask, valid_positions
 
-# %% ../nbs/source/masked_layers.ipynb #21595b6b
+# %% ../nbs/source/masked_layers.ipynb #034fd5ed
 def _filled(tensor, mask):
     "A tensor (batch, time, ...) with zeros at padded steps, and without an implicit mask; as it is if mask is None."
     return tensor if mask is None else ops.where(expand_mask(mask, tensor), tensor, 0)
 
-# %% ../nbs/source/masked_layers.ipynb #14c09e65
+
+def _all_valid(tensor):
+    "The mask of a tensor (batch, time, ...) without padding."
+    return ops.ones_like(tensor[(slice(None), slice(None), *[0] * (len(tensor.shape) - 2))], "bool")
+
+
+def _has_floats(tensor):
+    return "float" in keras.backend.standardize_dtype(tensor.dtype)
+
+# %% ../nbs/source/masked_layers.ipynb #0291046a
 def _masks_of(layer, inputs, mask):
-    "The mask of each input of a merge; None where it has none, or no time axis of its own."
+    "A list with the mask of each input of a merge, None where it has none."
     masks = [None] * len(inputs) if mask is None else mask
     if not isinstance(masks, (list, tuple)) or len(masks) != len(inputs):
         raise ValueError(f"layer '{layer.name}': mask must be a list of {len(inputs)}: for each input its mask, or None")
-    return [None if mask is None or not _has_time(tensor, inputs) else mask_of_inputs(layer, tensor, mask)
-            for tensor, mask in zip(inputs, masks)]
+    return [mask_of_inputs(layer, *pair) for pair in zip(inputs, masks)]
 
 
 def _has_time(tensor, inputs):
-    return len(tensor.shape) == max(len(other.shape) for other in inputs) > 1 and tensor.shape[1] != 1
+    "Whether an input has as many axes as any, and more than one step."
+    return len(tensor.shape) == max(len(each.shape) for each in inputs) > 1 and tensor.shape[1] != 1
 
 
-def _valid_in_all(masks):
-    "Where all masks are True; None if there is none."
-    masks = [mask for mask in masks if mask is not None]
-    valid = masks[0] if masks else None
-    for mask in masks[1:]:
-        valid = ops.logical_and(valid, mask)
-    return valid
-
-# %% ../nbs/source/masked_layers.ipynb #318cc0b0
-class _Merge:
+class _Merge(keras.layers.Layer):
     "Goes before a merging layer of Keras: padded steps count as zeros, and a step is valid where it is in all inputs."
     def call(self, inputs, mask=None):
-        valid = _valid_in_all(_masks_of(self, inputs, mask))
+        valid = _Merge.compute_mask(self, inputs, mask)
         return super().call([_filled(tensor, valid) if _has_time(tensor, inputs) else tensor for tensor in inputs])
 
     def compute_mask(self, inputs, mask=None):
-        return _valid_in_all(_masks_of(self, inputs, mask))
+        masks = [mask for tensor, mask in zip(inputs, _masks_of(self, inputs, mask))
+                 if mask is not None and _has_time(tensor, inputs)]
+        return functools.reduce(ops.logical_and, masks) if masks else None
 
     def compute_output_spec(self, inputs, mask=None):
         return super().compute_output_spec(inputs)
@@ -89,27 +92,30 @@ class MaskedMaximum(_Merge, keras.layers.Maximum):
 class MaskedMinimum(_Merge, keras.layers.Minimum):
     "Minimum that keeps the mask: a step is valid where it is valid in all inputs that have a mask."
 
-# %% ../nbs/source/masked_layers.ipynb #aac3e2fd
+# %% ../nbs/source/masked_layers.ipynb #71ad4561
 @_register
 class MaskedConcatenate(_Merge, keras.layers.Concatenate):
     """Concatenate that keeps the mask. Over features, a step is valid where it is valid in all inputs that have a mask.
 
-    Over time, and over sequences (axis=0), each step stays what it is; without a mask it is valid."""
+    Over time, and over sequences (axis=0), each step stays what it is; without a mask it is valid. Over time there may be
+    padding between valid steps then."""
     def call(self, inputs, mask=None):
-        if self.axis % len(inputs[0].shape) > 1:
+        if self._over_features(inputs):
             return super().call(inputs, mask)
-        masks = [None] * len(inputs) if mask is None else mask
-        return keras.layers.Concatenate.call(self, [_filled(*pair) for pair in zip(inputs, masks)])
+        filled = [_filled(*pair) for pair in zip(inputs, _masks_of(self, inputs, mask))]
+        return keras.layers.Concatenate.call(self, filled)
 
     def compute_mask(self, inputs, mask=None):
-        axis = self.axis % len(inputs[0].shape)
-        if axis > 1 or mask is None or all(one is None for one in mask):
+        masks = _masks_of(self, inputs, mask)
+        if self._over_features(inputs) or all(each is None for each in masks):
             return super().compute_mask(inputs, mask)
-        steps = [tensor[(slice(None), slice(None), *[0] * (len(tensor.shape) - 2))] for tensor in inputs]
-        return ops.concatenate([ops.ones_like(tensor, "bool") if one is None else mask_of_inputs(self, tensor, one)
-                                for tensor, one in zip(steps, mask)], axis=axis)
+        masks = [_all_valid(tensor) if each is None else each for tensor, each in zip(inputs, masks)]
+        return ops.concatenate(masks, axis=self.axis % len(inputs[0].shape))
 
-# %% ../nbs/source/masked_layers.ipynb #0c79477b
+    def _over_features(self, inputs):
+        return self.axis % len(inputs[0].shape) > 1
+
+# %% ../nbs/source/masked_layers.ipynb #8a4f1d0e
 @_register
 class MaskedDot(keras.layers.Dot):
     """Dot to which padded steps add nothing. The mask of the second axis of the output is kept, if it is a time axis.
@@ -127,9 +133,7 @@ class MaskedDot(keras.layers.Dot):
 
     def _masks_and_axes(self, inputs, mask):
         axes = self.axes if isinstance(self.axes, (list, tuple)) else (self.axes, self.axes)
-        masks = [None, None] if mask is None else mask
-        return ([None if one is None else mask_of_inputs(self, *pair) for *pair, one in zip(inputs, masks, masks)],
-                [axis % len(tensor.shape) for axis, tensor in zip(axes, inputs)])
+        return _masks_of(self, inputs, mask), [axis % len(tensor.shape) for axis, tensor in zip(axes, inputs)]
 
     def compute_mask(self, inputs, mask=None):
         masks, axes = self._masks_and_axes(inputs, mask)
@@ -139,7 +143,7 @@ class MaskedDot(keras.layers.Dot):
     def compute_output_spec(self, inputs, mask=None):
         return super().compute_output_spec(inputs)
 
-# %% ../nbs/source/masked_layers.ipynb #e50812e4
+# %% ../nbs/source/masked_layers.ipynb #ee995d73
 def _normalized(values, mask, axes, epsilon, centred=True):
     "Values (batch, time, ...) less their mean, over their deviation, of valid steps; axes, with time, are those of both."
     weights = ops.broadcast_to(ops.cast(expand_mask(mask, values), values.dtype), ops.shape(values))
@@ -154,20 +158,20 @@ def _normalized(values, mask, axes, epsilon, centred=True):
 
 def _in_float32(tensor, mask):
     "Zeros at padding, in float32 at least: float16 is too small for sums."
-    return ops.cast(_filled(tensor, mask), "float64" if tensor.dtype == "float64" else "float32")
+    return ops.cast(_filled(tensor, mask), keras.backend.result_type(tensor.dtype, "float32"))
 
-# %% ../nbs/source/masked_layers.ipynb #11e3ccad
+# %% ../nbs/source/masked_layers.ipynb #00e51a50
 def _refuse_other_axis(layer, inputs):
-    if layer.axis not in (-1, len(inputs.shape) - 1):
-        raise ValueError(f"layer '{layer.name}': with a mask, axis must be that of the features, the last one, and not "
-                         f"{layer.axis}")
+    if len(inputs.shape) < 3 or layer.axis not in (-1, len(inputs.shape) - 1):
+        raise ValueError(f"layer '{layer.name}' with axis={layer.axis} got {tuple(inputs.shape)} and a mask: the inputs must be "
+                         "(batch, time, ..., features), and axis that of the features, the last one")
 
 
 @_register
 class MaskedGroupNormalization(keras.layers.GroupNormalization):
     """GroupNormalization whose statistics are those of the valid steps of each sequence; the mask is passed on.
 
-    Raises ValueError where there is a mask, and axis is not the last one."""
+    Raises ValueError where there is a mask, and axis is not the last of three or more."""
     def call(self, inputs, mask=None):
         mask = mask_of_inputs(self, inputs, mask)
         if mask is None:
@@ -180,12 +184,12 @@ class MaskedGroupNormalization(keras.layers.GroupNormalization):
         outputs = outputs + ops.cast(self.beta, outputs.dtype) if self.center else outputs
         return ops.cast(outputs, self.compute_dtype)
 
-# %% ../nbs/source/masked_layers.ipynb #043fbf83
+# %% ../nbs/source/masked_layers.ipynb #a74cfc47
 @_register
 class MaskedBatchNormalization(keras.layers.BatchNormalization):
     """BatchNormalization with finite gradients, whatever padding holds; for more axes than (batch, time, features), too.
 
-    Raises ValueError where there is a mask, and axis is not the last one."""
+    Raises ValueError where there is a mask, and axis is not the last of three or more."""
     def call(self, inputs, training=None, mask=None):
         mask = mask_of_inputs(self, inputs, mask)
         if mask is not None:
@@ -201,8 +205,8 @@ class MaskedUnitNormalization(keras.layers.UnitNormalization):
     def call(self, inputs, mask=None):
         return super().call(_filled(inputs, mask_of_inputs(self, inputs, mask)))
 
-# %% ../nbs/source/masked_layers.ipynb #67763546
-class _OverAnyAxes:
+# %% ../nbs/source/masked_layers.ipynb #0a2dc27f
+class _OverAnyAxes(keras.layers.Layer):
     "Goes before a normalisation with `axis` and weights of its shape: over time, only valid steps count."
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -250,8 +254,8 @@ class MaskedSoftmax(keras.layers.Softmax):
         mask = mask_of_inputs(self, inputs, mask)
         return super().call(inputs, mask=None if mask is None else expand_mask(mask, inputs))
 
-# %% ../nbs/source/masked_layers.ipynb #d7cb81ca
-class _AsksForMask:
+# %% ../nbs/source/masked_layers.ipynb #814d6b5e
+class _AsksForMask(keras.layers.Layer):
     "Goes before a recurrent layer of Keras: it has its mask beside an initial state, too, and never reads padding."
     def call(self, sequences, initial_state=None, mask=None, training=False):
         mask = mask_of_inputs(self, sequences, mask)
@@ -330,7 +334,7 @@ class LastValidStep(_OfSteps):
     def compute_mask(self, inputs, mask=None):
         return None
 
-# %% ../nbs/source/masked_layers.ipynb #71df962b
+# %% ../nbs/source/masked_layers.ipynb #882646ea
 @_register
 class ReverseSequence(_OfSteps):
     """The valid steps of each sequence (batch, time, ...) in the opposite order, at the same places.
@@ -353,13 +357,12 @@ class ValidPositions(_OfSteps):
     vectors with MaskedAdd."""
     def call(self, inputs, mask=None):
         mask = mask_of_inputs(self, inputs, mask)
-        steps = inputs[(slice(None), slice(None), *[0] * (len(inputs.shape) - 2))]
-        return valid_positions(ops.ones_like(steps, "bool") if mask is None else mask)
+        return valid_positions(_all_valid(inputs) if mask is None else mask)
 
     def compute_mask(self, inputs, mask=None):
         return None
 
-# %% ../nbs/source/masked_layers.ipynb #d70fee7c
+# %% ../nbs/source/masked_layers.ipynb #2733b0c9
 def _number_of_steps(layer):
     if layer.data_format != "channels_last":
         raise ValueError(f"layer '{layer.name}': with a mask or steps, data_format must be 'channels_last'")
@@ -377,9 +380,9 @@ def _refuse_longer(layer, tensor, count, steps):
                              f"layer keeps {steps}: cut the sequence, or give the layer more steps")
         return tensor
     # an error cannot be raised in a graph, and steps left out would be a silent wrong answer
-    return ops.where(expand_mask(count > steps, tensor), float("nan"), tensor) if "float" in tensor.dtype else tensor
+    return ops.where(expand_mask(count > steps, tensor), float("nan"), tensor) if _has_floats(tensor) else tensor
 
-# %% ../nbs/source/masked_layers.ipynb #a8d12b56
+# %% ../nbs/source/masked_layers.ipynb #6e2a9481
 @_register
 class MaskedFlatten(_OfSteps, keras.layers.Flatten):
     """Valid steps first, zeros behind: (batch, time, ...) to (batch, steps * features). The mask ends here.
@@ -404,7 +407,7 @@ class MaskedFlatten(_OfSteps, keras.layers.Flatten):
         if mask is None and self.steps is None:
             return super().call(inputs)
         steps = _number_of_steps(self)
-        mask = ops.ones(ops.shape(inputs)[:2], "bool") if mask is None else mask
+        mask = _all_valid(inputs) if mask is None else mask
         first = _steps_at(_filled(inputs, mask), _valid_order(mask))
         behind = [(0, 0), (0, steps), *[(0, 0)] * (len(inputs.shape) - 2)]
         first = _refuse_longer(self, ops.pad(first, behind)[:, :steps], _count(mask), steps)
@@ -463,7 +466,7 @@ class MaskedRepeatVector(_OfSteps, keras.layers.RepeatVector):
         vector, *source = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
         return vector[0], source[0][1] if source else self.n, vector[1]
 
-# %% ../nbs/source/masked_layers.ipynb #459f0601
+# %% ../nbs/source/masked_layers.ipynb #bc2aa34e
 @_register
 class KeepMask(keras.layers.Wrapper):
     """Calls a layer that handles each step by itself, and passes the mask on; padded floats count as zeros.
@@ -479,8 +482,8 @@ class KeepMask(keras.layers.Wrapper):
 
     def call(self, inputs, mask=None):
         mask = mask_of_inputs(self, inputs, mask)
-        floats = "float" in keras.backend.standardize_dtype(inputs.dtype)  # ids and words may have no zero
-        outputs = self.layer(_filled(inputs, mask) if floats else attach_mask(inputs, None))
+        # among ids and words there may be no zero
+        outputs = self.layer(_filled(inputs, mask) if _has_floats(inputs) else attach_mask(inputs, None))
         sizes = (inputs.shape[1], outputs.shape[1] if len(outputs.shape) > 1 else 0)
         if None not in sizes and sizes[0] != sizes[1]:
             raise ValueError(f"layer '{self.name}': {type(self.layer).__name__} made {tuple(outputs.shape)} of "
