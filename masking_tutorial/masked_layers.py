@@ -334,7 +334,7 @@ class LastValidStep(_OfSteps):
     def compute_mask(self, inputs, mask=None):
         return None
 
-# %% ../nbs/source/masked_layers.ipynb #882646ea
+# %% ../nbs/source/masked_layers.ipynb #2a375f6d
 @_register
 class ReverseSequence(_OfSteps):
     """The valid steps of each sequence (batch, time, ...) in the opposite order, at the same places.
@@ -346,7 +346,7 @@ class ReverseSequence(_OfSteps):
             return ops.flip(inputs, axis=1)
         place = ops.maximum(_count(mask) - 1 - valid_positions(mask), 0)
         places = ops.take_along_axis(_valid_order(mask), place, axis=1)
-        return _filled(_steps_at(_filled(inputs, mask), places), mask)
+        return _filled(_steps_at(inputs, places), mask)
 
 
 @_register
