@@ -315,6 +315,13 @@ def test_a_normalization_of_places_is_refused_with_a_mask(layer):
         type(layer).from_config({**layer.get_config(), "axis": -1})(attach_mask(VALUES[0, :, :6, 0], valid))
 
 
+@pytest.mark.parametrize("kind", [lambda dtype: MaskedGroupNormalization(1, dtype=dtype), lambda dtype: MaskedLayerNormalization(axis=1, dtype=dtype)])
+def test_statistics_over_many_steps_fit_half_precision(kind):
+    x, valid = 100 + np.random.default_rng(0).normal(size=(1, 900, FEATURES)).astype("float16"), np.arange(900)[None] < 800
+    half, full = (kind(dtype)(attach_mask(x.astype(dtype), valid)) for dtype in ("float16", "float32"))
+    np.testing.assert_allclose(half[valid], full[valid], atol=0.02)
+
+
 def test_layer_normalization_over_time_refuses_what_keras_has_given_up():
     with pytest.warns(UserWarning, match="rms_scaling"), pytest.raises(ValueError, match="use MaskedRMSNormalization"):
         MaskedLayerNormalization(axis=1, rms_scaling=True)(padded("post")[0])
