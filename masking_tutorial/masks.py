@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['is_tensor', 'get_mask', 'attach_mask', 'mask_from_lengths', 'as_mask', 'lengths_from_mask', 'is_right_padded',
-           'expand_mask']
+           'expand_mask', 'valid_positions']
 
 # %% ../nbs/source/masks.ipynb #46cae38e
 import keras
@@ -142,3 +142,10 @@ def expand_mask(
     "Give a mask as many axes as a tensor has, so that it can be broadcast against it."
     mask = mask.astype(bool) if isinstance(mask, np.ndarray) else keras.ops.cast(mask, "bool")
     return mask[(..., *[None] * (len(tensor.shape) - len(mask.shape)))]
+
+# %% ../nbs/source/masks.ipynb #d05c1a71
+def valid_positions(
+    mask,  # boolean tensor, KerasTensor or array (batch, time), True where a step is valid
+):         # int32 tensor (batch, time): how many valid steps came before; at padding, a position that a valid step has
+    "Count the valid steps of each sequence from 0."
+    return keras.ops.maximum(keras.ops.cumsum(keras.ops.cast(mask, "int32"), axis=1) - 1, 0)

@@ -9,20 +9,8 @@ __all__ = ['PositionalEmbedding', 'TransformerBlock']
 import keras
 import numpy as np
 from keras import ops
-from .attention import ATTENTION, causal_mask, check_mask, combine_masks, padding_mask
-from .masks import expand_mask, get_mask
-
-# %% ../nbs/source/transformer.ipynb #621dc85e
-def _mask_of(layer, inputs, mask):
-    "The mask (batch, time) of a layer's inputs: the one that was given, or else the implicit one."
-    mask = get_mask(inputs) if mask is None else mask
-    if mask is not None:
-        name = f"layer '{layer.name}': the mask"
-        check_mask(mask, name, ("batch", "time"))
-        if any(None not in pair and pair[0] != pair[1] for pair in zip(mask.shape, inputs.shape)):
-            raise ValueError(f"{name} has the shape {tuple(mask.shape)}, the inputs are {tuple(inputs.shape)}: "
-                             "a mask is (batch, time)")
-    return mask
+from .attention import ATTENTION, causal_mask, check_mask, combine_masks, mask_of_inputs, padding_mask
+from .masks import expand_mask, valid_positions
 
 # %% ../nbs/source/transformer.ipynb #f38082e9
 def _checked_positions(layer, positions, inputs):
@@ -71,10 +59,10 @@ class PositionalEmbedding(keras.layers.Layer):
         mask=None,       # (batch, time) bool, True where a step is valid; None: the implicit mask, if there is one
         positions=None,  # (batch, time) int; for packed sequences, see segment_positions
     ):
-        mask = _mask_of(self, inputs, mask)
+        mask = mask_of_inputs(self, inputs, mask)
         valid = ops.ones_like(inputs[:, :, 0], "bool") if mask is None else mask
         if positions is None:
-            positions = ops.maximum(ops.cumsum(ops.cast(valid, "int32"), axis=1) - 1, 0)
+            positions = valid_positions(valid)
         positions = _checked_positions(self, positions, inputs)
         wrong = ops.logical_and(ops.logical_or(positions < 0, positions >= self.max_steps), valid)
         _refuse_outside(self, positions, wrong)
@@ -160,7 +148,7 @@ class TransformerBlock(_Parts):
         attention_mask=None,  # (batch, time, time) bool, True where attention is allowed; an axis may be 1
         training=None,        # True: with dropout; None: as Keras decides
     ):
-        mask = _mask_of(self, inputs, mask)
+        mask = mask_of_inputs(self, inputs, mask)
         allowed = _allowed(self, inputs, mask, attention_mask, self.causal)
         x = inputs if mask is None else ops.where(expand_mask(mask, inputs), inputs, 0)
         if self.norm_first:
