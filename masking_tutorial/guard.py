@@ -344,7 +344,7 @@ def _of_one_device(model, data):
 # %% ../nbs/source/guard.ipynb #184739de
 class _Counting(_Looking):
     "Counts the batches of a fit by the rule that the first one with padding gave."
-    made = None  # the model's own train function, and the counter and train function that were made for it
+    made: tuple = ()  # the model's own train function, and the counter and train function that were made for it
 
     def find_rule(self, batch):
         leaves = keras.tree.flatten(batch.structure)
@@ -352,14 +352,14 @@ class _Counting(_Looking):
             if not all(isinstance(leaf, tf.Tensor) for leaf in leaves):
                 raise ValueError("the batch has inputs that are no dense tensors")
             rules = rules_of(batch)
-        except ValueError as error:
+            if not self.made or self.made[0] is not self.watched.plain or self.made[1].rules != rules:
+                counter = _Counter(rules, self.model.distribute_strategy)
+                self.made = self.watched.plain, counter, _counting_function(self.model, counter)
+        except (TypeError, ValueError) as error:  # TypeError: the model has a make_train_function of its own
             self.rule = f"not counted: {error}"
             self.warn(f"the share of padding is not logged: {error}")
             return
         self.rule = "; ".join(rule.words for rule in rules)
-        if self.made is None or self.made[0] is not self.watched.plain or self.made[1].rules != rules:
-            counter = _Counter(rules, self.model.distribute_strategy)
-            self.made = self.watched.plain, counter, _counting_function(self.model, counter)
         self.counter = self.made[1]
         self.counter.reset()
 
@@ -375,16 +375,16 @@ class _Counting(_Looking):
     def tell_of_no_padding(self):
         self.rule = f"not counted: no padding in {self.looked} batches"
         tested = "" if self.batch is not None else "the contract was not tested, and "
-        self.warn(f"no batch with padding and two sequences was among the {self.looked} that were looked at: {tested}"
-                  "the share of padding is not logged (PaddingGuard(batch=...) checks a batch of your own)")
+        self.warn(f"none of the first {self.looked} batches has padding and two sequences: {tested}the "
+                  " share of padding is not logged (PaddingGuard(batch=...) checks a batch of your own)")
 
 # %% ../nbs/source/guard.ipynb #3b105e47
 class _Logging(_Counting):
     "Writes what was counted in an epoch into its logs."
-    stopped = None  # when the training part of the epoch was over
+    stopped = 0.0  # when the training part of the epoch was over; 0: not yet
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.waiting, self.seconds, self.stopped = [], 0.0, None
+        self.waiting, self.seconds, self.stopped = [], 0.0, 0.0
         self.started = time.perf_counter()
         if self.counter is not None:
             self.counter.reset()
@@ -400,7 +400,7 @@ class _Logging(_Counting):
                       "function of its own in the place of the guard's")
         valid, cells = (0, 0) if self.counter is None else self.counter.counts.numpy().tolist()
         if cells and logs is not None:
-            logs.update(padding_share=1 - valid / cells, tokens_per_second=valid / seconds)
+            logs.update(padding_share=(cells - valid) / cells, tokens_per_second=valid / seconds)
 
 # %% ../nbs/source/guard.ipynb #71bc97ee
 class PaddingGuard(_Logging):
