@@ -376,7 +376,7 @@ class _Counting(_Looking):
         self.rule = f"not counted: no padding in {self.looked} batches"
         tested = "" if self.batch is not None else "the contract was not tested, and "
         self.warn(f"none of the first {self.looked} batches has padding and two sequences: {tested}the "
-                  " share of padding is not logged (PaddingGuard(batch=...) checks a batch of your own)")
+                  "share of padding is not logged (PaddingGuard(batch=...) checks a batch of your own)")
 
 # %% ../nbs/source/guard.ipynb #3b105e47
 class _Logging(_Counting):
