@@ -314,22 +314,24 @@ class _Looking(_Checking):
         "Whether a batch has told all that there is to know."
         self.looked += 1
         x, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
-        reading = {name: self.options[name] for name in ("side", "static")}
-        own = {} if self.batch is not None else {"lengths": self.options["lengths"]}
+        known = ("side", "static") + ("lengths",) * (self.batch is None)
+        self.rule = "not counted: the batch could not be read"
         try:
             with _randomness_kept(), untouched(self.model):
-                batch, *_ = read_batch(self.model, x, **reading, **own)
+                batch, *_ = read_batch(self.model, x, **{name: self.options[name] for name in known})
+            self.rule = ""
             if self.batch is None:
                 self.check(x, f"batch {self.looked} of fit", targets=targets, sample_weight=weights)
-            self.find_rule(batch)
         except NothingToLearn:
+            self.rule = ""
             return False
         except PaddingError:
             raise
         except Exception as error:  # whatever the model or the check raises
-            self.rule = "not counted: the batch could not be read"
             self.warn(f"batch {self.looked} of fit could not be tested, and training goes on without a check: "
                       f"{raised_words(error)} (PaddingGuard(batch=...) checks a batch of your own)")
+        if not self.rule:  # it could be read
+            self.find_rule(batch)
         return True
 
 # %% ../nbs/source/guard.ipynb #2859c6eb
