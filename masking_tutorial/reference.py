@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 import tensorflow as tf
-from .batch import FROM_ZEROS, Batch, choose_rows, is_float, is_told, make_batch, random_like, read_batch
+from .batch import (
+    FROM_ZEROS, Batch, NothingToLearn, choose_rows, is_float, is_told, make_batch, random_like, read_batch)
 from .compare import Arrangement, deviation, difference, sizes_of, tolerance_of
 from .masks import attach_mask, expand_mask, mask_from_lengths
 from .observe import Run, observe, observed, repeat
@@ -188,8 +189,8 @@ def _prepared(model, data, whole, random, tolerance, note):
     first = [] if awake or whole.error is not None else _moved(subject)
     rows = sorted({*first, *choose_rows(data, MOST_SEQUENCES - len(first))})
     if len(rows) < 2 or all(axis.lengths[row] == axis.steps for axis in data.axes for row in rows):
-        raise ValueError("all sequences but those without any valid step are of full length: "
-                         "add a shorter one, or nothing can be learnt")
+        raise NothingToLearn("all sequences but those without any valid step are of full length: "
+                             "add a shorter one, or nothing can be learnt")
     subject = dataclasses.replace(subject, rows=tuple(rows))
     if whole.error is not None:
         return _after_an_error(subject)

@@ -18,7 +18,7 @@ from masking_tutorial.attention import (
     segment_positions,
     show_attention,
 )
-from masking_tutorial.contract import assert_padding_contract
+from masking_tutorial.guard import assert_padding_contract
 from masking_tutorial.mask_generation import get_mask, mask_from_lengths, padding_error
 from masking_tutorial.reports import LEAK
 from masking_tutorial.transformer import PositionalEmbedding, TransformerBlock

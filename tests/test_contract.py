@@ -9,13 +9,14 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from masking_tutorial.contract import CLAUSES, assert_padding_contract, check_padding
+from masking_tutorial.contract import CLAUSES, check_padding
 from masking_tutorial.custom_layers import (
     CustomEmbedding,
     MaskedConv1D,
     MaskedGlobalMaxPooling1D,
     TemporalSoftmax,
 )
+from masking_tutorial.guard import assert_padding_contract
 
 pytestmark = [
     pytest.mark.usefixtures("seeded"),
