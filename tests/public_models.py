@@ -290,7 +290,7 @@ def text_convolution(random):
                 True, "a window is valid if all its steps are; the maximum over valid windows")
 
 
-def kim():
+def convolutions():
     "Convolutions of several widths."
     entry = keras.Input((None,), dtype="int32", name="ids")
     x = L.Embedding(IDS, 8, name="words")(entry)
@@ -302,7 +302,7 @@ def kim():
 
 @case
 def text_cnn(random):
-    return Case(kim(), ids(random), LENGTHS, "windows that reach into padded steps take part in each maximum", "most2",
+    return Case(convolutions(), ids(random), LENGTHS, "windows that reach into padded steps take part in each maximum", "most2",
                 True, "a window is valid if all its steps are; the maximum over valid windows")
 
 
@@ -311,7 +311,7 @@ def half_precision(random):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = kim()
+        model = convolutions()
     finally:
         keras.config.set_dtype_policy(policy)
     return Case(model, ids(random), LENGTHS, "as text_cnn, in half precision", "most2",
