@@ -216,6 +216,7 @@ def main():
         one, report = of_public(mend, name)
         public.append(one)
         reports.append(report)
+        print(f"{name}: {one.mended}", flush=True)
     for case in broken_graphs(seeds):
         one, report = of_random(mend, case)
         random.append(one)
