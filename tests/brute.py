@@ -116,6 +116,19 @@ def leak(
     return worst
 
 
+def apart(one, other):
+    """The largest difference of two answers of one shape, as a share of the largest value of the second."""
+    return max(float(np.abs(a - b).max(initial=0) / (np.abs(b).max(initial=0) or 1.0))
+               for a, b in zip(_flat(one), _flat(other), strict=True))
+
+
+def change_alone(model, mended, batch, lengths, side="post"):
+    """The largest difference of two models for any sequence alone without padding, as a share of the largest answer."""
+    rows = range(len(next(iter(_named(batch).values()))))
+    alone = [repadded(batch, lengths, [row], side=side) for row in rows]
+    return max(apart(mended(one), model(one)) for one in alone)
+
+
 def evaluated(model, batch, targets, lengths, more, sample_weight=None):
     """What `evaluate` gives for a batch padded to `more` steps more; targets for each step get what stands at padding."""
     steps = np.shape(next(iter(_named(batch).values())))[1]

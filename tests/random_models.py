@@ -1183,6 +1183,7 @@ class Case:
     names: set     # of the layers and operations that are the culprit
     lines: set     # of code, if it may be named by one
     text: str      # the plan in words
+    meter: object  # the Meter that measured it; its model takes any number of steps, if that can be had
 
     @property
     def leaks(self):
@@ -1250,4 +1251,4 @@ def attempted(seed, random, fault, small, log):
             if form.nest and form.nest[2] == "layer" and step in plan.steps[form.nest[0]:form.nest[1] + 1]:
                 names.add("part")
     return Case(seed, kind, built.model, batch_of(plan, form), options_of(plan, form), truth, names, lines,
-                f"{form}\n{plan.text()}")
+                f"{form}\n{plan.text()}", meter)
