@@ -16,6 +16,7 @@ from .batch import random_like
 from .compare import as_numbers, deviation, share_apart
 from .custom_layers import MaskedConv1D, MaskedGlobalMaxPooling1D
 from .judge import NO_NUMBERS
+from .masked_layers import LAYER_COUNTERPARTS
 from .masks import expand_mask, mask_from_lengths
 from .observe import observe, repeat
 
@@ -297,7 +298,7 @@ def _state_in(masks, call, number):
     return masks.state(plain if plain is not None and len(plain.inputs) == len(call.inputs) else call, "inputs", number)
 
 # %% ../nbs/source/blame.ipynb #19505a76
-COUNTERPARTS: dict = {keras.layers.Conv1D: MaskedConv1D, keras.layers.GlobalMaxPooling1D: MaskedGlobalMaxPooling1D}
+COUNTERPARTS: dict = {**LAYER_COUNTERPARTS, keras.layers.Conv1D: MaskedConv1D, keras.layers.GlobalMaxPooling1D: MaskedGlobalMaxPooling1D}
 
 
 def counterpart_mends(
@@ -305,25 +306,19 @@ def counterpart_mends(
     masks,  # Masks
 ):          # the class of ours that keeps padding out in its place, or None
     "Whether a layer of this package, in place of the layer, keeps padding out."
-    ours = COUNTERPARTS.get(type(call.layer))
-    if ours is None:
+    ours, alone = COUNTERPARTS.get(type(call.layer)), masks.reference.calls(call)
+    arrangement = masks.search.judge.arrangement
+    rights = [masks.right(call, "inputs", number, arrangement) for number in range(len(call.inputs))]
+    if ours is None or alone is None or not any(right is not None for right in rights):
         return None
     try:
-        layer = ours.from_config(call.layer.get_config())
-        layer.build(call.inputs[0].shape)
-        layer.set_weights(call.layer.get_weights())
-    except (TypeError, ValueError):  # as MaskedConv1D refuses "same" with strides
+        replaced = dataclasses.replace(call, layer=ours.from_config(call.layer.get_config()))
+        repeat(replaced, **_attached(call, rights))  # so that it has weights
+        replaced.layer.set_weights(call.layer.get_weights())
+        outputs = repeat(replaced, **_attached(call, rights))
+    except Exception:  # ours may refuse what the layer takes, and says so when it is used
         return None
-    alone = masks.reference.calls(call)
-    replaced = dataclasses.replace(call, layer=layer)
-    if alone is None:
-        return None
-    arrangement = masks.search.judge.arrangement
-    rights = [masks.right(call, "inputs", 0, arrangement)]
-    if rights[0] is None:
-        return None
-    outputs = repeat(replaced, **_attached(call, rights))
-    expected = [np.asarray(one.outputs[0]) for one in alone]
+    expected = [np.asarray(each.outputs[0]) for each in alone]
     apart = deviation(outputs[0], expected, arrangement)
     return ours if apart is not None and apart.size <= masks.search.subject.tolerance else None
 

@@ -6,12 +6,13 @@
 __all__ = ['FILLS', 'EDITS', 'Site', 'site_of', 'Bench', 'mask_source', 'plain_padding', 'carry_over', 'carry_in', 'by_hand',
            'change_by_hand', 'stand_in', 'copy_in', 'end_in', 'end_mask', 'edits_for']
 
-# %% ../nbs/source/edits.ipynb #c3fa5aed
+# %% ../nbs/source/edits.ipynb #9223d3af
 from typing import NamedTuple
 import keras
 import numpy as np
-from .blame import COUNTERPARTS, MASK_REMEDIES, REMEDIES, arguments_for_masks, lost_before
+from .blame import COUNTERPARTS, REMEDIES, arguments_for_masks, lost_before
 from .mask_layers import CarryMask, EndMask, FillPadding, MakeMask, MakeMaskFromLengths, MaskAsTensor
+from .masked_layers import LastValidStep, ReverseSequence
 from .surgery import Edit, Place, Source, has_graph
 
 # %% ../nbs/source/edits.ipynb #89607838
@@ -263,14 +264,28 @@ def end_mask(
     "End a mask that does not fit what a call gives."
     return _put_behind(place, output, "ends the mask, which belongs to another shape", EndMask, "unmasked")
 
-# %% ../nbs/source/edits.ipynb #02e0b767
+# %% ../nbs/source/edits.ipynb #f734e448
+def _over_time(operation):
+    "Whether an operation works on the time axis alone."
+    axis = getattr(operation, "axis", None)
+    return (tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)) == (1,)
+
+
 def _layer_for(operation):
-    "A function from an operation over the time axis to the layer that does the same with a mask; None if there is none."
-    axis, keepdims = getattr(operation, "axis", None), getattr(operation, "keepdims", False)
-    axis = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
-    if type(operation).__name__ == "Mean" and axis == (1,):
-        return lambda operation: keras.layers.GlobalAveragePooling1D(keepdims=keepdims, name=operation.name)
-    return None
+    "A function that makes a layer that does with a mask what an operation does, or None."
+    kind = type(operation).__name__
+    if kind == "Mean" and _over_time(operation):
+        return lambda operation: keras.layers.GlobalAveragePooling1D(keepdims=operation.keepdims, name=operation.name)
+    if kind == "Flip" and _over_time(operation):
+        return lambda operation: ReverseSequence(name=operation.name)
+    return _last_step if kind == "GetItem" else None
+
+
+def _last_step(operation):
+    "Takes the last valid step where the operation takes the last one."
+    layer = LastValidStep(name=operation.name)
+    every = (slice(None), -1), (slice(None), -1, slice(None)), (slice(None), -1, Ellipsis)
+    return lambda tensor, key: layer(tensor) if key in every else operation(tensor, key)
 
 
 FILLS = {"Sum": (0.0,), "Max": ("lowest",), "Amax": ("lowest",), "Min": ("highest",), "Amin": ("highest",), "Prod": (1.0,),
@@ -382,19 +397,17 @@ EDITS = {  # from the name of a remedy to a function of a Bench and a Site that 
     "lowest": lambda bench, site: _filled(bench, site, "lowest"), "zeros": lambda bench, site: _filled(bench, site, 0.0)}
 assert set(EDITS) == {remedy.name for remedy in REMEDIES}
 
-# %% ../nbs/source/edits.ipynb #96aa08e7
+# %% ../nbs/source/edits.ipynb #4359b85d
 def _against_loss(bench, loss):
     "Edits where a mask was lost, or spoiled."
     site = bench.site(loss.call)
     if site is None:
         return []
-    tried = [[copy_in(site.place)]] if loss.how == "stripped" else []
-    states = bench.masks.states(site.call, "outputs")
-    tried += _stand_ins(bench, site) if loss.how != "made wrong" else []
-    for output, state in enumerate(states):
+    tried = _stand_ins(bench, site) if loss.how != "made wrong" else []
+    for output, state in enumerate(bench.masks.states(site.call, "outputs")):
         right = bench.masks.right(site.call, "outputs", output)
         if right is not None and state != "right" and (source := mask_source(bench, site.call, right)):
             tried.append([*source[0], carry_over(site.place, output, source[1])])
         if state in ("stale", "wrong"):
             tried.append([end_mask(site.place, output)])
-    return tried
+    return tried + [[copy_in(site.place)]] * (loss.how == "stripped")

@@ -228,19 +228,19 @@ def _cause_in_words(cause):
 def _words(edits):
     return "; ".join(f"'{edit.place.name or f'input {edit.place.number}'}' {edit.words}" for edit in edits)
 
-# %% ../nbs/source/mend.ipynb #12e4153c
+# %% ../nbs/source/mend.ipynb #6cc5863a
 def _searched(repair, trial, tell):
-    "Steps until nothing leaks or nothing helps: the last trial, and what was set aside, as a dict from Place to words."
-    aside = {}
+    "Steps until nothing leaks or nothing helps: the last trial, and the places of what was set aside."
+    aside = set()
     while trial.bench is None or _open_causes(trial, aside):
         where = "the model raises" if trial.bench is None else _where(trial, _open_causes(trial, aside)[0])
         tell(f"{len(trial.edits)} edits, next: {where if isinstance(where, str) else where.name}")
         if (further := _step(repair, trial, aside)) is not None:
             trial = further
         elif trial.bench is None:
-            return trial, {Place((), ""): "it raises on the padded batch, whatever was tried"}
+            return trial, {Place((), "")}
         else:
-            aside[where] = where.name
+            aside.add(where)
     return trial, aside
 
 
@@ -343,7 +343,7 @@ def _contract(model, batch, targets, sample_weight, **options):
     given = {"targets": targets, "sample_weight": sample_weight} if compiled else {}
     return check_padding(model, batch, progress=False, **given, **options)
 
-# %% ../nbs/source/mend.ipynb #8d48672c
+# %% ../nbs/source/mend.ipynb #6439d0e7
 def _mended(repair, model, contract, asked, partial, tell):
     "The model and the report, once the search begins."
     repair.counted = any(row.offends for row in contract if row.name in ("loss", "metrics", "mask"))
@@ -357,8 +357,6 @@ def _mended(repair, model, contract, asked, partial, tell):
     notes += [note for note in (copy_compiled(model, mended, weights),) if note]
     tell("the padding contract")
     after = asked(mended)
-    left = [] if after.ok else _advice(mended, repair) or [f"{row.name}: {row.reason}" for row in after if row.offends]
-    if aside and not left:
-        left = [f"'{name}' leaks" for name in aside.values()]
+    left = [] if after.ok and not aside else _advice(mended, repair) or [f"{row.name}: {row.reason}" for row in after if row.offends]
     report = MendReport(rows, [*notes, f"{repair.trials} trials were made"], left, repair.refused, after)
     return mended if report.ok or partial and rows else None, report
