@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from .batch import random_like
 from .compare import as_numbers, deviation, share_apart
-from .custom_layers import MaskedConv1D, MaskedGlobalMaxPooling1D
 from .judge import NO_NUMBERS
+from .masked_windows import MaskedConv1D, MaskedGlobalMaxPooling1D
 from .masks import expand_mask, mask_from_lengths
 from .observe import observe, repeat
 
