@@ -41,34 +41,21 @@ def mask_of_windows(
     return ops.all(ops.stack(seen), axis=0)
 
 # %% ../nbs/source/masked_windows.ipynb #34252942
-def _places(mask):
-    "The number of each step, (batch, time) int32; it also works where the number of steps is not known yet."
-    return ops.cumsum(ops.ones_like(mask, dtype="int32"), axis=1) - 1
-
-
 def _extent(mask):
     "The first valid step of each sequence and the number of steps up to its last, two tensors (batch,) int32."
     first = ops.cast(ops.argmax(ops.cast(mask, "int32"), axis=1), "int32")
-    end = ops.max(ops.where(mask, _places(mask) + 1, 0), axis=1)
+    end = ops.max(ops.where(mask, ops.arange(ops.shape(mask)[1], dtype="int32") + 1, 0), axis=1)
     return first, ops.maximum(end - first, 0)
 
 # %% ../nbs/source/masked_windows.ipynb #37260194
 def _shift(mask, size, stride, dilation, padding):
     "By how many steps each sequence comes forward so that its own windows are windows of the batch, (batch,) int32."
-    first, steps = _extent(mask)
-    all_steps = ops.sum(ops.ones_like(mask, dtype="int32"), axis=1)
+    (first, steps), all_steps = _extent(mask), ops.shape(mask)[1]
     windows = (size, stride, dilation, padding)
     unused = output_steps(all_steps, *windows) - output_steps(steps, *windows)
     return first - stride * ops.where(first + steps >= all_steps, unused, first // stride)
 
 # %% ../nbs/source/masked_windows.ipynb #883d6ce8
-def _moved_mask(mask, shift):
-    "The mask of which step p is step p + shift of this mask, (batch, time)."
-    places, all_steps = _places(mask) + shift[:, None], ops.sum(ops.ones_like(mask, dtype="int32"), axis=1, keepdims=True)
-    inside = ops.logical_and(places >= 0, places < all_steps)
-    return ops.logical_and(inside, ops.take_along_axis(mask, ops.minimum(ops.maximum(places, 0), all_steps - 1), axis=1))
-
-
 def _moved(inputs, shift, steps, fill):
     "A tensor (batch, steps, features) of which step p is step p + shift of the inputs, or `fill` outside of them."
     batch, all_steps, features = ops.shape(inputs)
@@ -95,17 +82,18 @@ class _Masked(keras.layers.Layer):
             return super().call(inputs)
         mask = _checked(self, inputs, mask)
         outputs = self.answer(ops.where(expand_mask(mask, inputs), inputs, self.fill), mask)
-        return ops.where(expand_mask(self.answered(mask), outputs), outputs, 0)
+        return ops.where(expand_mask(self.output_mask(mask), outputs), outputs, 0)
 
     def answer(self, inputs, mask):
         "The outputs; at padded steps they may hold anything."
         return super().call(inputs)
 
-    def answered(self, mask):
-        "Which outputs are valid: as the mask of the output says."
-        return self.compute_mask(None, mask)
+    def compute_mask(self, inputs, mask=None):
+        if mask is None:
+            return None
+        return _MaskRule(self)(mask) if isinstance(mask, keras.KerasTensor) else self.output_mask(ops.cast(mask, "bool"))
 
-
+# %% ../nbs/source/masked_windows.ipynb #53fb706d
 def _checked(layer, inputs, mask):
     "A mask as a tensor; ValueError where it is not boolean or does not fit to inputs (batch, time, features)."
     mask, name = ops.convert_to_tensor(mask), f"layer '{layer.name}': the mask"
@@ -115,13 +103,34 @@ def _checked(layer, inputs, mask):
                          "(batch, time) and (batch, time, features)")
     return mask
 
-# %% ../nbs/source/masked_windows.ipynb #d083b194
+
+@keras.saving.register_keras_serializable(package="masking_tutorial")
+class _MaskRule(keras.Operation):
+    "From the symbolic mask of a layer's inputs to that of its outputs, as one node of a Functional model."
+    def __init__(self, layer, name=None):
+        super().__init__(name=name)
+        self.layer = layer
+
+    def call(self, mask):
+        return self.layer.output_mask(mask)
+
+    def compute_output_spec(self, mask):
+        return keras.KerasTensor(self.layer.compute_output_shape((*mask.shape, 1))[:2], "bool")
+
+    def get_config(self):
+        return {"name": self.name, "layer": keras.saving.serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["layer"]), config["name"])
+
+# %% ../nbs/source/masked_windows.ipynb #91ac580d
 def _zeros_in_front(steps, size, stride):
     "How many zeros padding='same' lays before a sequence; `steps` is an int tensor, `size` counts with the dilation."
     last = (output_steps(steps, size, stride, padding="same") - 1) * stride  # where the last window starts
     return ops.maximum(last + size - steps, 0) // 2
 
-# %% ../nbs/source/masked_windows.ipynb #87fc4c91
+# %% ../nbs/source/masked_windows.ipynb #2d6f20af
 class _Windows(_Masked):
     "A layer with windows: it puts each sequence under the windows that it has alone."
     def windows(self):
@@ -141,15 +150,14 @@ class _Windows(_Masked):
         shift = shift + max(reach - stride, 0) // 2 - _zeros_in_front(_extent(mask)[1], reach, stride)
         return super().answer(_moved(inputs, shift, (windows + 1) * stride, self.fill), mask)[:, :windows]
 
-    def compute_mask(self, inputs, mask=None):
-        if mask is None:
-            return None
+    def output_mask(self, mask):
         size, stride, dilation, padding = self.windows()
         if stride > 1:
-            mask = _moved_mask(mask, _shift(mask, size, stride, dilation, padding))
+            shift = _shift(mask, size, stride, dilation, padding)
+            mask = _moved(mask[:, :, None], shift, ops.shape(mask)[1], False)[:, :, 0]
         return mask_of_windows(mask, size, stride, dilation) if padding == "valid" else mask[:, ::stride]
 
-# %% ../nbs/source/masked_windows.ipynb #c4769fda
+# %% ../nbs/source/masked_windows.ipynb #029f1ddd
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class MaskedConv1D(_Windows, keras.layers.Conv1D):
     """A Conv1D that padding cannot disturb: each sequence (time, features) gets the answer that it gets alone.
@@ -168,7 +176,7 @@ class MaskedDepthwiseConv1D(_Windows, keras.layers.DepthwiseConv1D):
 class MaskedSeparableConv1D(_Windows, keras.layers.SeparableConv1D):
     "A SeparableConv1D that padding cannot disturb; arguments as in Keras, mask and errors as for `MaskedConv1D`."
 
-# %% ../nbs/source/masked_windows.ipynb #ec68e14e
+# %% ../nbs/source/masked_windows.ipynb #07431453
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class MaskedMaxPooling1D(_Windows, keras.layers.MaxPooling1D):
     "A MaxPooling1D that padding cannot disturb; arguments as in Keras, mask and errors as for `MaskedConv1D`."
@@ -185,10 +193,10 @@ class MaskedAveragePooling1D(_Windows, keras.layers.AveragePooling1D):
         means, share = outputs[:, :, :-1], outputs[:, :, -1:]
         return means / ops.where(share > 0, share, 1)
 
-# %% ../nbs/source/masked_windows.ipynb #caef94b6
+# %% ../nbs/source/masked_windows.ipynb #68f7c55a
 class _Global(_Masked):
     "A layer that makes one step of all: valid where a sequence has a valid step."
-    def answered(self, mask):
+    def output_mask(self, mask):
         return ops.any(mask, axis=1, keepdims=self.keepdims)
 
     def compute_mask(self, inputs, mask=None):
@@ -216,11 +224,11 @@ class MaskedGlobalAveragePooling1D(_Global, keras.layers.GlobalAveragePooling1D)
         valid = ops.sum(ops.cast(mask, dtype), axis=1, keepdims=self.keepdims)
         return ops.cast(total / ops.maximum(valid[..., None], 1), keras.backend.result_type(inputs.dtype, float))
 
-# %% ../nbs/source/masked_windows.ipynb #54d0e045
+# %% ../nbs/source/masked_windows.ipynb #20f560ca
 def _longer(mask, more):
     "True where one of the last `more` + 1 steps is valid, (batch, time + more)."
     around = ops.pad(ops.cast(mask, "int32"), ((0, 0), (more, more)))
-    return ops.logical_not(mask_of_windows(around == 0, more + 1))
+    return ops.logical_not(mask_of_windows(ops.equal(around, 0), more + 1))
 
 
 def _shorter(mask, fewer):
@@ -233,15 +241,13 @@ def _from_first_to_last(mask):
     valid = ops.cast(mask, "int32")
     return ops.logical_and(ops.cumsum(valid, axis=1) > 0, ops.flip(ops.cumsum(ops.flip(valid, 1), axis=1), 1) > 0)
 
-# %% ../nbs/source/masked_windows.ipynb #ffed4f30
+# %% ../nbs/source/masked_windows.ipynb #ed223e2e
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class MaskedConv1DTranspose(_Masked, keras.layers.Conv1DTranspose):
     """A Conv1DTranspose that padding cannot disturb; arguments as in Keras, errors as for `MaskedConv1D`.
 
     A step of the output is valid where the sequence alone has one; a sequence without a valid step has none."""
-    def compute_mask(self, inputs, mask=None):
-        if mask is None:
-            return None
+    def output_mask(self, mask):
         mask, more = ops.repeat(mask, self.strides[0], axis=1), self.compute_output_shape((None, 1, 1))[1] - self.strides[0]
         return _longer(mask, more) if more >= 0 else _shorter(mask, -more)
 
@@ -249,21 +255,19 @@ class MaskedConv1DTranspose(_Masked, keras.layers.Conv1DTranspose):
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class MaskedUpSampling1D(_Masked, keras.layers.UpSampling1D):
     "An UpSampling1D that passes its mask on, each step `size` times; arguments as in Keras, errors as for `MaskedConv1D`."
-    def compute_mask(self, inputs, mask=None):
-        return None if mask is None else ops.repeat(mask, self.size, axis=1)
+    def output_mask(self, mask):
+        return ops.repeat(mask, self.size, axis=1)
 
-# %% ../nbs/source/masked_windows.ipynb #99683846
+# %% ../nbs/source/masked_windows.ipynb #08c295ff
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class MaskedZeroPadding1D(_Masked, keras.layers.ZeroPadding1D):
     """A ZeroPadding1D that puts its zeros beside the valid steps of each sequence; they are valid steps of the output.
 
     Arguments as in Keras, errors as for `MaskedConv1D`. A sequence without a valid step stays one."""
-    def compute_mask(self, inputs, mask=None):
-        if mask is None:
-            return None
+    def output_mask(self, mask):
         whole = _from_first_to_last(mask)
         holes = ops.pad(ops.cast(ops.logical_and(whole, ops.logical_not(mask)), "int32"), ((0, 0), self.padding))
-        return ops.logical_and(_longer(whole, sum(self.padding)), holes == 0)
+        return ops.logical_and(_longer(whole, sum(self.padding)), ops.equal(holes, 0))
 
 
 @keras.saving.register_keras_serializable(package="masking_tutorial")
@@ -271,13 +275,11 @@ class MaskedCropping1D(_Masked, keras.layers.Cropping1D):
     """A Cropping1D that takes valid steps off both ends of each sequence, wherever its padding is.
 
     Arguments as in Keras, errors as for `MaskedConv1D`. Of a sequence that is too short no valid step remains."""
-    def compute_mask(self, inputs, mask=None):
-        if mask is None:
-            return None
+    def output_mask(self, mask):
         first, last = self.cropping
         return ops.logical_and(_shorter(_from_first_to_last(mask), first + last), mask[:, first:-last or None])
 
-# %% ../nbs/source/masked_windows.ipynb #a0697b0a
+# %% ../nbs/source/masked_windows.ipynb #722a68ba
 WINDOW_COUNTERPARTS: dict = {  # from a layer of Keras to the layer that gives the same and that padding cannot disturb
     keras.layers.Conv1D: MaskedConv1D,
     keras.layers.DepthwiseConv1D: MaskedDepthwiseConv1D,
