@@ -68,7 +68,7 @@ def _moved(inputs, shift, steps, fill):
 # %% ../nbs/source/masked_windows.ipynb #9a07a257
 class _Masked(keras.layers.Layer):
     "What comes before a layer of Keras among the bases of a class, and keeps padding out of it."
-    fill = 0  # what stands at padded steps
+    fill: float = 0  # what stands at padded steps
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
