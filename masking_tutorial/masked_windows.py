@@ -143,12 +143,10 @@ class _Windows(_Masked):
         if stride == 1:
             return super().answer(inputs, mask)
         shift, steps = _shift(mask, size, stride, dilation, padding), ops.shape(inputs)[1]
-        if padding != "same":
-            return super().answer(_moved(inputs, shift, steps, self.fill), mask)
-        reach = (size - 1) * dilation + 1
-        windows = output_steps(steps, size, stride, dilation, padding)
-        shift = shift + max(reach - stride, 0) // 2 - _zeros_in_front(_extent(mask)[1], reach, stride)
-        return super().answer(_moved(inputs, shift, (windows + 1) * stride, self.fill), mask)[:, :windows]
+        if padding == "same":
+            steps, reach = output_steps(steps, size, stride, dilation, padding) * stride, (size - 1) * dilation + 1
+            shift = shift + max(reach - stride, 0) // 2 - _zeros_in_front(_extent(mask)[1], reach, stride)
+        return super().answer(_moved(inputs, shift, steps, self.fill), mask)
 
     def output_mask(self, mask):
         size, stride, dilation, padding = self.windows()

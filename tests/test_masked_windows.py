@@ -233,6 +233,12 @@ def test_padding_may_stand_on_both_sides(name):
         np.testing.assert_allclose(outputs.numpy()[0][valid], alone(original, sequence), atol=2e-6)
 
 
+def test_windows_stand_as_far_along_as_the_sequence():
+    masks = np.array([(np.arange(12) >= front) & (np.arange(12) < front + 6) for front in range(7)])
+    found = MaskedMaxPooling1D(2).compute_mask(None, masks).numpy()
+    assert found.argmax(axis=1).tolist() == [0, 0, 1, 1, 2, 2, 3] and found.sum(axis=1).tolist() == [3] * 7
+
+
 # A step within a sequence that is invalid.
 
 HOLE = np.array([[True, True, False, True, True, False]])
