@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 from .batch import random_like
 from .compare import as_numbers, deviation, share_apart
-from .custom_layers import MaskedConv1D, MaskedGlobalMaxPooling1D
 from .judge import NO_NUMBERS
 from .masked_layers import LAYER_COUNTERPARTS
+from .masked_windows import WINDOW_COUNTERPARTS
 from .masks import expand_mask, mask_from_lengths
 from .observe import observe, repeat
 
@@ -298,7 +298,7 @@ def _state_in(masks, call, number):
     return masks.state(plain if plain is not None and len(plain.inputs) == len(call.inputs) else call, "inputs", number)
 
 # %% ../nbs/source/blame.ipynb #19505a76
-COUNTERPARTS: dict = {**LAYER_COUNTERPARTS, keras.layers.Conv1D: MaskedConv1D, keras.layers.GlobalMaxPooling1D: MaskedGlobalMaxPooling1D}
+COUNTERPARTS: dict = {**WINDOW_COUNTERPARTS, **LAYER_COUNTERPARTS}
 
 
 def counterpart_mends(
