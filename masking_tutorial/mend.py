@@ -83,7 +83,7 @@ class MendReport(Report):
         contract = None if self.contract is None else self.contract.as_dict()
         return super().as_dict() | {"left": self.left, "refused": self.refused, "contract": contract}
 
-# %% ../nbs/source/mend.ipynb #485f9bc8
+# %% ../nbs/source/mend.ipynb #724ffd25
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Trial:
     "A model with some edits."
@@ -92,7 +92,8 @@ class _Trial:
     subject: object  # Subject
     bench: object    # Bench; None where the model raises
     causes: tuple    # of Cause, in the order of the run
-    leak: float      # how far padding moves the answers; NaN where it was not measured
+    leak: float = float("nan")  # how far padding moves the answers; NaN where it was not measured
+    kept: bool = True  # whether no clause that was asked is broken
 
 
 class _Repair:
@@ -104,20 +105,21 @@ class _Repair:
         self.counted = False            # whether a loss needs the mask of the output
         self.unpadded = None            # batches without padding, and the answers of the original
         self.orders = {}                # from a Place of the original to when it runs
-        self.refused, self.trials = [], 0
+        self.refused, self.trials = [], 0  # edits in words; number of trials
 
-    def trial(self, edits, search=True):
-        "Try edits, and search for what leaks still. Raises whatever the model or the instruments raise."
+    def trial(self, edits, search=True, clauses=()):
+        "Try edits, search for what leaks still, and ask clauses. Raises whatever the model or the instruments raise."
         self.trials += 1
         model, put_in, *_ = rewrite(self.base, edits, self.automatic, copied=False) if edits else (self.base, {})
         with untouched(model) as note:
             subject = prepare(model, self.batch, note=note, **self.options)
             if subject.run.error is not None:
-                return _Trial(tuple(edits), model, subject, None, (), float("inf"))
+                return _Trial(tuple(edits), model, subject, None, (), float("inf"), False)
             if not search:
                 return _Trial(tuple(edits), model, subject, None, (), _leak(subject))
             findings = diagnose(subject, counted=self.counted)
-        return _Trial(tuple(edits), model, subject, Bench(model, findings, put_in), tuple(findings.causes), float("nan"))
+            kept = not clauses or ask_clauses(subject, options_of(subject, None, None), False, clauses).ok
+        return _Trial(tuple(edits), model, subject, Bench(model, findings, put_in), tuple(findings.causes), kept=kept)
 
 
 def _leak(subject):
@@ -162,18 +164,26 @@ def _change(repair, subject):
         sizes += [share_apart(a, b) if a.shape == b.shape else float("inf") for a, b in zip(after, before)]
     return max(sizes)
 
-# %% ../nbs/source/mend.ipynb #d4a2a8b5
-def _progress_of(repair, trial, aside):
-    "What grows with each step: where the first cause stands, and how far the mask gets; infinite if there is no cause."
-    causes = _open_causes(trial, aside)
-    if trial.bench is None or not causes:
-        return (-1.0, -1.0) if trial.bench is None else (float("inf"), 0.0)
-    cause, last = causes[0], max(repair.orders.values(), default=0) + 1
-    def order(call):
-        site = trial.bench.site(call)
-        return float(repair.orders.get(site.place, -1.0)) if site else float(last)
-    needs_mask = cause.loss is None and any(remedy.name == "attached" for remedy in cause.remedies)
-    return order(cause.call), -1.0 if needs_mask else float(last) if cause.loss is None else order(cause.loss.call)
+# %% ../nbs/source/mend.ipynb #0a24d32f
+def _further(repair, trial, cause):
+    "How far the mask that a leak needs gets in a trial: from 0, where there is none, to infinity, where the leak is gone."
+    place = _where(trial, cause)
+    def stage(each, of):
+        if each.loss is not None:
+            site = of.bench.site(each.loss.call)
+            return 1.0 + (repair.orders.get(site.place, -1.0) if site else 0.0)
+        return 0.0 if any(remedy.name == "attached" for remedy in each.remedies) else 1e9
+    def of(other):
+        return min((stage(each, other) for each in other.causes if _where(other, each) == place), default=float("inf"))
+    return of
+
+
+def _is_new(repair, trial, tried, cause):
+    "Whether a trial shows leaks before a cause that another one did not show."
+    def early(of):
+        limit = repair.orders.get(_where(trial, cause), float("inf"))
+        return {_where(of, each) for each in of.causes if repair.orders.get(_where(of, each), -1.0) < limit}
+    return bool(early(tried) - early(trial))
 
 
 def _open_causes(trial, aside):
@@ -184,11 +194,13 @@ def _where(trial, cause):
     site = trial.bench.site(cause.call)
     return site.place if site else Place((), "the answer")
 
-# %% ../nbs/source/mend.ipynb #742ceff6
+# %% ../nbs/source/mend.ipynb #091ffd1b
 def _step(repair, trial, aside):
     "A trial that is further on than another one, with the edits that made it so; None if nothing helps against the first cause."
-    before = _progress_of(repair, trial, aside)
-    for edits in _candidates(repair, trial, aside):
+    cause = None if trial.bench is None else _open_causes(trial, aside)[0]
+    further = cause and _further(repair, trial, cause)
+    second = None
+    for edits in _candidates(repair, trial, cause):
         try:
             tried = repair.trial((*trial.edits, *edits))
             change = _change(repair, tried.subject)
@@ -196,20 +208,21 @@ def _step(repair, trial, aside):
             continue
         if change > tried.subject.tolerance:
             repair.refused.append(f"{_words(edits)} would change answers without padding by {change:.0e}")
-        elif _progress_of(repair, tried, aside) > before:
-            return tried
-    return None
+        elif tried.bench is not None and (cause is None or further(tried) > further(trial)):
+            if cause is None or not _is_new(repair, trial, tried, cause):
+                return tried
+            second = second or tried
+    return second
 
 
-def _candidates(repair, trial, aside):
-    "Lists of edits that may help against the first cause; none twice."
-    if trial.bench is None:
+def _candidates(repair, trial, cause):
+    "Lists of edits that may help against a cause; none twice. Without one the model raises."
+    if cause is None:
         call = raising_for_mask(trial.subject.run)
         site = call and site_of(call, trial.subject.run, trial.subject.run, trial.model)
         return [[dataclasses.replace(end_in(site.place), against=f"'{call.name}' raises with a mask")]] if site else []
     lists, seen = [], set()
     known = {(edit.place, edit.words) for edit in trial.edits}
-    cause = _open_causes(trial, aside)[0]
     for edits in edits_for(trial.bench, cause):
         edits = [dataclasses.replace(edit, against=_cause_in_words(cause)) for edit in edits if (edit.place, edit.words) not in known]
         key = tuple((edit.place, edit.words) for edit in edits)
@@ -228,7 +241,7 @@ def _cause_in_words(cause):
 def _words(edits):
     return "; ".join(f"'{edit.place.name or f'input {edit.place.number}'}' {edit.words}" for edit in edits)
 
-# %% ../nbs/source/mend.ipynb #6cc5863a
+# %% ../nbs/source/mend.ipynb #d5a72942
 def _searched(repair, trial, tell):
     "Steps until nothing leaks or nothing helps: the last trial, and the places of what was set aside."
     aside = set()
@@ -250,8 +263,8 @@ def _least(repair, trial, aside):
     while len(trial.edits) > 1 and place < len(trial.edits):
         fewer = trial.edits[:place] + trial.edits[place + 1:]
         try:
-            tried = repair.trial(fewer)
-            needless = tried.bench is not None and not _open_causes(tried, aside) and _change(repair, tried.subject) <= tried.subject.tolerance
+            tried = repair.trial(fewer, clauses=("amount", "content", "influence", "gradients"))  # a leak may be too small for a search
+            needless = tried.kept and not _open_causes(tried, aside) and _change(repair, tried.subject) <= tried.subject.tolerance
         except Exception:  # an edit may rest on another one
             needless = False
         if needless:
