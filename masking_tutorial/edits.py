@@ -15,7 +15,7 @@ from .mask_layers import CarryMask, EndMask, FillPadding, MakeMask, MakeMaskFrom
 from .masked_layers import LastValidStep, ReverseSequence
 from .surgery import Edit, Place, Source, has_graph
 
-# %% ../nbs/source/edits.ipynb #89607838
+# %% ../nbs/source/edits.ipynb #e32fe7c3
 class Site(NamedTuple):
     "A call that can be edited: its Place, and its Call in the run of the batch as it is."
     place: Place
@@ -27,7 +27,7 @@ def site_of(
     run,    # the Run that it is of
     plain,  # Run of the batch as it is
     model,  # the model
-) -> Site:  # of the call itself, or of the layer around it that stands in a graph
+):          # the Site of the call itself, or of the layer around it that stands in a graph; or None
     "Where the graph can be edited for a call; None for the whole model, and for its loss."
     path, names = call.path, ()
     first = run.calls.get(path[:1])
@@ -314,7 +314,7 @@ def edits_for(
         tried += _stand_ins(bench, own) + _filled(bench, own, 0.0)
     return tried
 
-# %% ../nbs/source/edits.ipynb #d70e2bee
+# %% ../nbs/source/edits.ipynb #dcacee26
 def _kind(bench, site):
     operation = _operation(bench, site)
     return type(operation).__name__
@@ -384,8 +384,8 @@ def _stand_ins(bench, site):
     "A layer that keeps padding out in place of a layer or an operation, with the mask that it needs."
     operation = _operation(bench, site)
     kind = COUNTERPARTS.get(type(operation))
-    make = kind is None and _layer_for(operation)
-    if kind is None and not make:
+    make = _layer_for(operation) if kind is None else None
+    if kind is None and make is None:
         return []
     edit = stand_in(site.place, kind) if kind else Edit(site.place, "becomes a layer that takes a mask", layer=make)
     return [[*carried, edit] for carried in _carried(bench, site) or [[]]]  # with the mask, where it lacks it

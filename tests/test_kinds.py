@@ -305,3 +305,109 @@ def test_an_answer_in_numpy_is_refused_with_what_to_do():
 def test_a_step_that_is_taken_by_its_place_is_no_matter_of_a_mask():
     embedding = embed()
     assert "gather those" in find_leaks(lambda ids: embedding(ids)[:, -1], IDS).first.advice
+
+
+# Models that take some numbers of steps only.
+
+
+def in_pairs(x):
+    "Raises for an odd number of steps."
+    return layers.Concatenate()([layers.UpSampling1D(2)(layers.MaxPooling1D(2)(x)), x])
+
+
+def placed(x):
+    "Vectors of ids, each with that of its position; there are as many positions as the longest sequence of IDS has steps."
+    return embed(False)(x) + layers.Embedding(5, 8)(ops.arange(ops.shape(x)[1]))
+
+
+def in_training(model, batch, **options):
+    return check_padding(model, batch, clauses=["amount", "influence", "training"], **options).clauses["training"]
+
+
+def test_statistics_are_tested_with_as_much_padding_as_the_model_takes():
+    model = functional(lambda x: layers.BatchNormalization()(in_pairs(x)), None, 3)
+    assert in_training(model, EVEN, lengths=[4, 6, 8]).status == "broken"
+
+
+def test_statistics_are_not_tested_where_the_model_takes_no_more_padding():
+    row = in_training(functional(lambda x: layers.BatchNormalization()(placed(x)), None, dtype="int32"), IDS)
+    assert row.status == "could not be tested" and "no more steps" in row.reason
+
+
+def test_statistics_are_not_tested_where_nothing_about_padding_can_be_varied():
+    model = functional(lambda x: layers.Dense(2)(layers.Flatten()(layers.BatchNormalization()(x))), 8, 3)
+    assert in_training(model, EVEN, lengths=[4, 6, 8]).status == "could not be tested"
+
+
+def test_statistics_of_a_fixed_number_of_steps_are_tested_with_other_values():
+    model = functional(lambda ids: layers.Flatten()(layers.BatchNormalization()(embed(False)(ids))), 5, dtype="int32")
+    row = in_training(model, IDS, lengths=[3, 5, 2])
+    assert row.status == "broken"
+
+
+def test_an_amount_that_the_model_refuses_does_not_end_the_test_of_others():
+    model = functional(lambda x: ops.sum(in_pairs(x), 1) / ops.maximum(ops.cast(ops.shape(x)[1], "float32"), 8), None, 3)
+    row = check_padding(model, EVEN, lengths=[4, 6, 8], clauses=["amount"]).clauses["amount"]
+    assert row.status == "broken"
+    kept = check_padding(functional(lambda x: ops.sum(in_pairs(x), 1), None, 3), EVEN, lengths=[4, 6, 8], clauses=["amount"])
+    assert "it takes no 1 more steps" in kept.clauses["amount"].reason
+
+
+def test_the_loss_is_tested_with_as_much_padding_as_the_model_takes():
+    model = functional(lambda x: layers.Dense(1)(in_pairs(x)), None, 3)
+    model.compile(loss="mse", metrics=["mae"])
+    report = check_padding(model, EVEN, lengths=[4, 6, 8], targets=vectors([4, 6, 8], 1), clauses=["amount", "loss", "metrics"])
+    assert [report.clauses[name].status for name in ("loss", "metrics")] == ["broken", "broken"]
+
+
+# Models that take some numbers of steps only.
+
+
+def in_pairs(x):
+    "Raises for an odd number of steps."
+    return layers.Concatenate()([layers.UpSampling1D(2)(layers.MaxPooling1D(2)(x)), x])
+
+
+def placed(x):
+    "Vectors of ids, each with that of its position; there are as many positions as the longest sequence of IDS has steps."
+    return embed(False)(x) + layers.Embedding(5, 8)(ops.arange(ops.shape(x)[1]))
+
+
+def in_training(model, batch, **options):
+    return check_padding(model, batch, clauses=["amount", "influence", "training"], **options).clauses["training"]
+
+
+def test_statistics_are_tested_with_as_much_padding_as_the_model_takes():
+    model = functional(lambda x: layers.BatchNormalization()(in_pairs(x)), None, 3)
+    assert in_training(model, EVEN, lengths=[4, 6, 8]).status == "broken"
+
+
+def test_statistics_are_not_tested_where_the_model_takes_no_more_padding():
+    row = in_training(functional(lambda x: layers.BatchNormalization()(placed(x)), None, dtype="int32"), IDS)
+    assert row.status == "could not be tested" and "no more steps" in row.reason
+
+
+def test_statistics_are_not_tested_where_nothing_about_padding_can_be_varied():
+    model = functional(lambda x: layers.Dense(2)(layers.Flatten()(layers.BatchNormalization()(x))), 8, 3)
+    assert in_training(model, EVEN, lengths=[4, 6, 8]).status == "could not be tested"
+
+
+def test_statistics_of_a_fixed_number_of_steps_are_tested_with_other_values():
+    model = functional(lambda ids: layers.Flatten()(layers.BatchNormalization()(embed(False)(ids))), 5, dtype="int32")
+    row = in_training(model, IDS, lengths=[3, 5, 2])
+    assert row.status == "broken"
+
+
+def test_an_amount_that_the_model_refuses_does_not_end_the_test_of_others():
+    model = functional(lambda x: ops.sum(in_pairs(x), 1) / ops.maximum(ops.cast(ops.shape(x)[1], "float32"), 8), None, 3)
+    row = check_padding(model, EVEN, lengths=[4, 6, 8], clauses=["amount"]).clauses["amount"]
+    assert row.status == "broken"
+    kept = check_padding(functional(lambda x: ops.sum(in_pairs(x), 1), None, 3), EVEN, lengths=[4, 6, 8], clauses=["amount"])
+    assert "it takes no 1 more steps" in kept.clauses["amount"].reason
+
+
+def test_the_loss_is_tested_with_as_much_padding_as_the_model_takes():
+    model = functional(lambda x: layers.Dense(1)(in_pairs(x)), None, 3)
+    model.compile(loss="mse", metrics=["mae"])
+    report = check_padding(model, EVEN, lengths=[4, 6, 8], targets=vectors([4, 6, 8], 1), clauses=["amount", "loss", "metrics"])
+    assert [report.clauses[name].status for name in ("loss", "metrics")] == ["broken", "broken"]
