@@ -140,7 +140,7 @@ def plain_padding(
     everywhere = equal.all(axis=tuple(range(2, values.ndim)))
     return value.item() if everywhere[~valid].all() and not everywhere[valid].any() else None
 
-# %% ../nbs/source/edits.ipynb #570e909f
+# %% ../nbs/source/edits.ipynb #1e8f022d
 def _embedding(bench, call, right):
     "An embedding of this graph that can make the mask, as edits and a Source; None if there is none."
     for earlier, site in _before(bench, call):
@@ -163,8 +163,12 @@ def _made_of_inputs(bench, right):
         numbers = sorted(axis.inputs, key=lambda number: number not in batch.masks)
         for number in numbers:
             place, value = Place((), "", number), plain_padding(batch.leaves[number], axis.valid)
-            if value is not None:
-                yield [_put_behind(place, 0, f"makes a mask: padding is {value}", MakeMask, "mask", padding=value)], Source(place)
+            if value is None:
+                continue
+            make = [_put_behind(place, 0, f"makes a mask: padding is {value}", MakeMask, "mask", padding=value)]
+            if value != value:  # the derivative of what is computed from NaN is NaN, masked or not
+                make.append(_put_behind(place, 0, "NaN at padding becomes 0", FillPadding, "filled"))
+            yield make, Source(place)
         for number, leaf in enumerate(batch.leaves):
             if number not in numbers and leaf.size == batch.rows and np.array_equal(leaf.ravel(), axis.lengths):
                 place, lengths = Place((), "", numbers[0]), Source(Place((), "", number))

@@ -390,7 +390,7 @@ def mend(
 
 NO_GRAPH = "the model has a `call` of its own, and no graph: only a Functional or a built Sequential model can be rewritten"
 
-# %% ../nbs/source/mend.ipynb #4996bd42
+# %% ../nbs/source/mend.ipynb #8b91a9aa
 def _edits_of(repair, model, tell):
     "The edits that are needed, the places where nothing helped, and an EditRow for each edit."
     repair.free = _takes_other_lengths(model, repair.batch)
@@ -423,6 +423,9 @@ def _proved(repair, model, edits, aside, rows, asked, partial, tell):
         mended, _, weights, shared = rewrite(model, edits, repair.automatic, repair.free)
     notes = [f"layer '{name}' has no config to be made anew from: both models share it, and training one trains both" for name in shared]
     notes += [note for note in (copy_compiled(model, mended, weights),) if note]
+    new_of = {id(old): new for old, new in weights}
+    if [new_of.get(id(weight), weight) is new for weight, new in zip(model.weights, mended.weights)].count(False):
+        notes.append("its weights stand in another order than those of the original: copy them by the names of the layers")
     tell("the padding contract")
     after = asked(mended)
     left = [] if after.ok and not aside else _advice(mended, repair) or [f"{row.name}: {row.reason}" for row in after if row.offends]
