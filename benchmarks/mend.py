@@ -202,8 +202,9 @@ def main():
     options = arguments(__doc__, models=200, first=0, only="")
     warnings.filterwarnings("ignore")  # the models are broken on purpose, and Keras says so
     import tensorflow as tf
-    from masking_tutorial.mend import mend
     from public_models import CASES
+
+    from masking_tutorial.mend import mend
 
     tf.get_logger().setLevel("ERROR")
     if options.only not in ("", "public", "random", *CASES):

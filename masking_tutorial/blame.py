@@ -165,6 +165,7 @@ class Remedy:
     fits: Callable     # from a Call and the states of its inputs: whether it can be tried
     changes: Callable  # from a Call and the right masks of its inputs to changes for observe.repeat
     words: str         # what to do; {argument}, {layer} and {value} are filled in
+    code: str          # the same as a line of code
 
 # %% ../nbs/source/blame.ipynb #8dee499c
 def _by_hand_masks(call):
@@ -226,25 +227,34 @@ NO_MASK = "no mask reaches it: set mask_zero=True in the embedding, or use Maski
 REMEDIES = [
     Remedy("additive", lambda call, states: _telling(call) and any(mask.dtype.kind == "f" for mask in _by_hand_masks(call)),
            lambda call, rights: {"named": _inverse},
-           "the mask that it is given by hand is additive: Keras wants booleans, True where a step is valid"),
+           "the mask that it is given by hand is additive: Keras wants booleans, True where a step is valid",
+           "mask = keras.ops.equal(mask, 0)"),
     Remedy("inverted", lambda call, states: _telling(call),
            lambda call, rights: {"named": _inverse},
-           "the mask that it is given by hand is inverted: Keras wants True where a step is valid"),
+           "the mask that it is given by hand is inverted: Keras wants True where a step is valid",
+           "mask = keras.ops.logical_not(mask)"),
     Remedy("queries", lambda call, states: _telling(call),
            lambda call, rights: {"named": lambda mask: mask[:, None] if len(mask.shape) == 2 else mask},
-           "the mask (batch, time) that it is given by hand is read as (queries, keys): pass mask[:, None]"),
-    Remedy("attached", lambda call, states: "none" in states, _attached, NO_MASK),
+           "the mask (batch, time) that it is given by hand is read as (queries, keys): pass mask[:, None]",
+           "attention_mask=mask[:, None]"),
+    Remedy("attached", lambda call, states: "none" in states, _attached, NO_MASK,
+           "x = CarryMask()([x, embedded])  # the mask of a tensor that has it"),
     Remedy("mask", _takes("mask"), _by_hand("mask"),
-           "Keras hands it no mask, though its input may carry one: pass mask= by hand"),
+           "Keras hands it no mask, though its input may carry one: pass mask= by hand",
+           "mask=MaskAsTensor()(x)"),
     Remedy("attention_mask", _takes("attention_mask"), _by_hand("attention_mask"),
-           "no mask reaches it: pass attention_mask=mask[:, None] by hand"),
+           "no mask reaches it: pass attention_mask=mask[:, None] by hand",
+           "attention_mask=MaskAsTensor()(embedded)[:, None]"),
     Remedy("right mask", lambda call, states: bool({"wrong", "stale"} & set(states)),
            lambda call, rights: {**_attached(call, rights), "named": lambda mask: None},
-           "its mask marks other steps than are valid: find out where that mask is made"),
+           "its mask marks other steps than are valid: find out where that mask is made",
+           "x = CarryMask()([x, embedded])  # the mask of a tensor that has the right one"),
     Remedy("lowest", lambda call, states: True, _filled(-6e4),  # before zeros: a maximum may be positive by chance
-           "it takes padded steps for valid ones whatever the mask: set them to a very low value{lowest}"),
+           "it takes padded steps for valid ones whatever the mask: set them to a very low value{lowest}",
+           "x = FillPadding('lowest')(x)"),
     Remedy("zeros", lambda call, states: True, _filled(0),
-           "it mixes padded steps into valid ones whatever the mask: set padded steps to zero right before it{zeros}"),
+           "it mixes padded steps into valid ones whatever the mask: set padded steps to zero right before it{zeros}",
+           "x = FillPadding(0.0)(x)"),
 ]
 GIVEN_WRONG = ("additive", "inverted", "queries")
 MASK_REMEDIES = ("attached", "mask", "attention_mask", "right mask")

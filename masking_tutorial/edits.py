@@ -15,7 +15,7 @@ from .mask_layers import CarryMask, EndMask, FillPadding, MakeMask, MakeMaskFrom
 from .masked_layers import LastValidStep, ReverseSequence
 from .surgery import Edit, Place, Source, has_graph
 
-# %% ../nbs/source/edits.ipynb #89607838
+# %% ../nbs/source/edits.ipynb #e32fe7c3
 class Site(NamedTuple):
     "A call that can be edited: its Place, and its Call in the run of the batch as it is."
     place: Place
@@ -27,7 +27,7 @@ def site_of(
     run,    # the Run that it is of
     plain,  # Run of the batch as it is
     model,  # the model
-) -> Site:  # of the call itself, or of the layer around it that stands in a graph
+):          # the Site of the call itself, or of the layer around it that stands in a graph; or None
     "Where the graph can be edited for a call; None for the whole model, and for its loss."
     path, names = call.path, ()
     first = run.calls.get(path[:1])
@@ -140,7 +140,7 @@ def plain_padding(
     everywhere = equal.all(axis=tuple(range(2, values.ndim)))
     return value.item() if everywhere[~valid].all() and not everywhere[valid].any() else None
 
-# %% ../nbs/source/edits.ipynb #570e909f
+# %% ../nbs/source/edits.ipynb #1e8f022d
 def _embedding(bench, call, right):
     "An embedding of this graph that can make the mask, as edits and a Source; None if there is none."
     for earlier, site in _before(bench, call):
@@ -163,8 +163,12 @@ def _made_of_inputs(bench, right):
         numbers = sorted(axis.inputs, key=lambda number: number not in batch.masks)
         for number in numbers:
             place, value = Place((), "", number), plain_padding(batch.leaves[number], axis.valid)
-            if value is not None:
-                yield [_put_behind(place, 0, f"makes a mask: padding is {value}", MakeMask, "mask", padding=value)], Source(place)
+            if value is None:
+                continue
+            make = [_put_behind(place, 0, f"makes a mask: padding is {value}", MakeMask, "mask", padding=value)]
+            if value != value:  # the derivative of what is computed from NaN is NaN, masked or not
+                make.append(_put_behind(place, 0, "NaN at padding becomes 0", FillPadding, "filled"))
+            yield make, Source(place)
         for number, leaf in enumerate(batch.leaves):
             if number not in numbers and leaf.size == batch.rows and np.array_equal(leaf.ravel(), axis.lengths):
                 place, lengths = Place((), "", numbers[0]), Source(Place((), "", number))
@@ -314,7 +318,7 @@ def edits_for(
         tried += _stand_ins(bench, own) + _filled(bench, own, 0.0)
     return tried
 
-# %% ../nbs/source/edits.ipynb #d70e2bee
+# %% ../nbs/source/edits.ipynb #dcacee26
 def _kind(bench, site):
     operation = _operation(bench, site)
     return type(operation).__name__
@@ -384,8 +388,8 @@ def _stand_ins(bench, site):
     "A layer that keeps padding out in place of a layer or an operation, with the mask that it needs."
     operation = _operation(bench, site)
     kind = COUNTERPARTS.get(type(operation))
-    make = kind is None and _layer_for(operation)
-    if kind is None and not make:
+    make = _layer_for(operation) if kind is None else None
+    if kind is None and make is None:
         return []
     edit = stand_in(site.place, kind) if kind else Edit(site.place, "becomes a layer that takes a mask", layer=make)
     return [[*carried, edit] for carried in _carried(bench, site) or [[]]]  # with the mask, where it lacks it

@@ -125,7 +125,10 @@ def _replacements(original, operate, of_thread):
         return _of_layer(recorder, original, layer, args, kwargs) if recorder else original(layer, *args, **kwargs)
 
     def operation(layer, *args, **kwargs):
-        if recorder := getattr(of_thread, "recorder", None):
+        recorder = getattr(of_thread, "recorder", None)
+        if recorder and not isinstance(layer, keras.layers.Layer):
+            return _of_graph_operation(recorder, operate, layer, args, kwargs)
+        if recorder:
             _reached(recorder, layer, args, kwargs)
         return operate(layer, *args, **kwargs)
 
@@ -387,7 +390,7 @@ def _of_operation(recorder, kind, inputs, attributes, outputs, op_name=None, gra
     "Record an operation that has run."
     layer = recorder.stack[-1][1] if recorder.stack else None
     # what gives a layer its first weights is not part of its call
-    if graph is not None or recorder.closed() or layer is not None and not layer.built:
+    if graph is not None or recorder.closed() or layer is not None and not getattr(layer, "built", True):
         return None
     kind = kind.decode() if isinstance(kind, bytes) else kind
     name, place = _place()
@@ -398,6 +401,27 @@ def _of_operation(recorder, kind, inputs, attributes, outputs, op_name=None, gra
                 ((), {}), False)
     try:
         call, outputs = _outputs_of(recorder, call, list(outputs))
+    finally:
+        recorder.end(call)
+    return outputs
+
+# %% ../nbs/source/observe.ipynb #7908e929
+def _of_graph_operation(recorder, original, operation, args, kwargs):
+    "Call an operation of a Functional model, and record the call."
+    if recorder.closed() or not recorder.operations or not tf.executing_eagerly():
+        return original(operation, *args, **kwargs)
+    tensors = [tensor for tensor in keras.tree.flatten((args, kwargs)) if is_tensor(tensor)]
+    recorder.symbolic |= not all(hasattr(tensor, "numpy") for tensor in tensors)
+    path, order = recorder.begin(operation.name, operation)
+    call = Call(path, order, operation.name, type(operation).__name__, None, "", tuple(tensors), tuple(map(get_mask, tensors)), {},
+                (args, kwargs), False)
+    try:
+        with _listening(recorder, False):
+            outputs = original(operation, *args, **kwargs)
+        call, outputs = _outputs_of(recorder, call, outputs)
+    except Exception as error:
+        call = dataclasses.replace(call, error=error)
+        raise
     finally:
         recorder.end(call)
     return outputs

@@ -374,6 +374,8 @@ def begins_features(
         read = [number for number, leaf in enumerate(leaves) if any(_same_values(tensor, leaf) for tensor in timed)]
         if read:  # an input that is not varied may have as many steps
             return next((valid[axis_of[number]] for number in read if number in axis_of), None)
+        if any(tensor.dtype.is_floating for tensor in timed):  # as many units as steps, by chance
+            return None
         return next((mask for mask in valid if mask.shape == tuple(output.shape[:2])), None)
 
     return mask_of

@@ -142,15 +142,15 @@ def _edited_outputs(graph, place, tensors):
         tensors = edit.outputs(graph, tensors) if edit.outputs else tensors
     return tensors
 
-# %% ../nbs/source/surgery.ipynb #c80d0b16
+# %% ../nbs/source/surgery.ipynb #472444a0
 class _Rewriting:
     "What is known while a model and the models in it are rewritten."
-    def __init__(self, edits, automatic, copied):
+    def __init__(self, edits, automatic, copied, free):
         self.edits: dict = {}
         for edit in edits:
             self.edits.setdefault(edit.place, []).append(edit)
         self.replaced = {(edit.place.graph, edit.place.name): edit.layer for edit in edits if edit.layer}
-        self.automatic, self.copied = automatic, copied
+        self.automatic, self.copied, self.free = automatic, copied, free
         self.anew, self.originals = {}, {}  # from the id of an old layer to its new one, and from that of a new one to the old one
         self.put_in, self.taken, self.shared = {}, set(), []
 
@@ -175,20 +175,28 @@ class _Rewriting:
 
     def graph(self, model, names):
         "A model, made anew."
-        model = _functional(model)
-        self.taken |= {operation.name for operation in model.operations}
-        inputs = keras.tree.map_structure(_input_like, model.input)
+        view = _view(model)
+        self.taken |= {operation.name for operation in view.operations}
+        inputs = keras.tree.map_structure(lambda tensor: _input_like(tensor, self.free and not names), view.input)
         graph = Graph(self, names, keras.tree.flatten(inputs))
-        return keras.models.clone_model(model, inputs, lambda layer: self.layer(layer, names), graph.call)
+        new = keras.models.clone_model(view, inputs, lambda layer: self.layer(layer, names), graph.call)
+        new.dtype_policy = model.dtype_policy
+        return new
 
 
-def _functional(model):
-    "A Sequential model as a Functional one, of the same layers."
-    return keras.Model(model.inputs, model.outputs, name=model.name) if isinstance(model, keras.Sequential) else model
+def _view(model):
+    "The graph of a model as a Functional model of the same layers, of the same class if that can be; it is not compiled."
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    try:
+        return type(model)(model.input, model.output, name=model.name)
+    except Exception:  # a class of one's own may take other arguments
+        return keras.Model(model.input, model.output, name=model.name)
 
 
-def _input_like(tensor):
-    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name, sparse=tensor.sparse)
+def _input_like(tensor, free):
+    shape = (*tensor.shape[:1], None, *tensor.shape[2:]) if free and len(tensor.shape) > 1 else tensor.shape
+    return keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name, sparse=tensor.sparse)
 
 # %% ../nbs/source/surgery.ipynb #1474c05d
 def copy_weights(
@@ -213,7 +221,7 @@ def _keep_output_names(old, new):
             layers.pop(name)
     new.output_names = list(old.output_names)
 
-# %% ../nbs/source/surgery.ipynb #a091c9dd
+# %% ../nbs/source/surgery.ipynb #ad2374f9
 def copy_compiled(
     old,      # a model
     new,      # the model that was made from it
@@ -222,15 +230,20 @@ def copy_compiled(
     "Compile a model as another one is, with the state of its optimizer."
     if not getattr(old, "compiled", False):
         return None
-    functions = {each.__name__: each for each in keras.tree.flatten(old.loss) if inspect.isfunction(each)}
     try:
-        with keras.saving.custom_object_scope(functions):
-            new.compile_from_config(old.get_compile_config())
+        given = dict(old._compile_config.config)
+        given["optimizer"] = type(old.optimizer).from_config(old.optimizer.get_config())
+        new.compile(**{name: keras.tree.map_structure(_metric_anew, value) if "metrics" in name else value
+                       for name, value in given.items()})
         new.optimizer.build(new.trainable_variables)
         _copy_slots(old, new, weights)
     except Exception as error:  # whatever an optimizer, a loss or a metric of one's own raises
         return f"it is not compiled as the original is: {' '.join(str(error).split())[:200]}"
     return None
+
+
+def _metric_anew(metric):
+    return type(metric).from_config(metric.get_config()) if isinstance(metric, keras.Metric) else metric
 
 
 def _copy_slots(old, new, weights):
@@ -256,7 +269,7 @@ def _in_slot(weight):
     "How the name of a weight begins the names of its slots."
     return weight.path.replace("/", "_")
 
-# %% ../nbs/source/surgery.ipynb #d7738c09
+# %% ../nbs/source/surgery.ipynb #de57fd9f
 class Rewritten(NamedTuple):
     "A model that was rewritten."
     model: object  # a keras.Model
@@ -269,13 +282,14 @@ def rewrite(
     model,                 # a Functional or Sequential model
     edits=(),              # list of Edit
     automatic=frozenset(), # of (Place, name of an argument): masks in the graph that Keras writes again
+    free=False,            # whether the time axis of each input becomes one of any number of steps
     copied=True,           # whether the new model has layers of its own, as far as they can be made anew; False: it shares them
 ) -> Rewritten:            # the model is a Functional one, with the names of the old one
     "Make a model anew, with edits. Raises CannotBeRewritten for a model without a graph, and for an edit that does not fit."
     if not has_graph(model):
         raise CannotBeRewritten(f"model '{getattr(model, 'name', model)}' has a `call` of its own, and no graph: only a "
                                 "Functional or a built Sequential model can be rewritten")
-    rewriting = _Rewriting(edits, automatic, copied)
+    rewriting = _Rewriting(edits, automatic, copied, free)
     new = rewriting.graph(model, ())
     weights = []
     for layer in rewriting.anew.values():
@@ -284,7 +298,7 @@ def rewrite(
             copy_weights(old, layer)
             weights += zip(old.variables, layer.variables)
     if copied:
-        _keep_output_names(_functional(model), new)
+        _keep_output_names(_view(model), new)
         if not model.trainable:
             new.trainable = False
     return Rewritten(new, rewriting.put_in, weights, rewriting.shared)
