@@ -390,7 +390,7 @@ def mend(
 
 NO_GRAPH = "the model has a `call` of its own, and no graph: only a Functional or a built Sequential model can be rewritten"
 
-# %% ../nbs/source/mend.ipynb #8b91a9aa
+# %% ../nbs/source/mend.ipynb #2eec3795
 def _edits_of(repair, model, tell):
     "The edits that are needed, the places where nothing helped, and an EditRow for each edit."
     repair.free = _takes_other_lengths(model, repair.batch)
@@ -429,5 +429,7 @@ def _proved(repair, model, edits, aside, rows, asked, partial, tell):
     tell("the padding contract")
     after = asked(mended)
     left = [] if after.ok and not aside else _advice(mended, repair) or [f"{row.name}: {row.reason}" for row in after if row.offends]
+    if left and not after.ok:
+        left += [f"nothing that was tried helped at '{place.name}'" for place in aside]
     report = MendReport(rows, [*notes, f"{repair.trials} trials were made"], left, repair.refused, after)
     return mended if report.ok or partial and rows else None, report

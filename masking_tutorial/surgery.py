@@ -142,7 +142,7 @@ def _edited_outputs(graph, place, tensors):
         tensors = edit.outputs(graph, tensors) if edit.outputs else tensors
     return tensors
 
-# %% ../nbs/source/surgery.ipynb #472444a0
+# %% ../nbs/source/surgery.ipynb #d2be0158
 class _Rewriting:
     "What is known while a model and the models in it are rewritten."
     def __init__(self, edits, automatic, copied, free):
@@ -177,7 +177,9 @@ class _Rewriting:
         "A model, made anew."
         view = _view(model)
         self.taken |= {operation.name for operation in view.operations}
-        inputs = keras.tree.map_structure(lambda tensor: _input_like(tensor, self.free and not names), view.input)
+        optional = {layer.name: layer.optional for layer in view.layers if isinstance(layer, keras.layers.InputLayer)}
+        inputs = keras.tree.map_structure(
+            lambda tensor: _input_like(tensor, self.free and not names, optional.get(tensor.name, False)), view.input)
         graph = Graph(self, names, keras.tree.flatten(inputs))
         new = keras.models.clone_model(view, inputs, lambda layer: self.layer(layer, names), graph.call)
         new.dtype_policy = model.dtype_policy
@@ -194,9 +196,9 @@ def _view(model):
         return keras.Model(model.input, model.output, name=model.name)
 
 
-def _input_like(tensor, free):
+def _input_like(tensor, free, optional):
     shape = (*tensor.shape[:1], None, *tensor.shape[2:]) if free and len(tensor.shape) > 1 else tensor.shape
-    return keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name, sparse=tensor.sparse)
+    return keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name, sparse=tensor.sparse, optional=optional)
 
 # %% ../nbs/source/surgery.ipynb #1474c05d
 def copy_weights(
