@@ -14,7 +14,7 @@ from .batch import random_like
 from .compare import as_numbers, deviation, places, share_apart
 from .masks import attach_mask, get_mask
 from .observe import Run, observe
-from .reference import normal_like, out_of_step, spoiled_where, Spoiling
+from .reference import normal_like, out_of_step, spoiled_where, Spoiling, valid_spans
 
 # %% ../nbs/source/judge.ipynb #f817ffd4
 NO_NUMBERS = (tf.resource, tf.variant, tf.string)  # types of tensors that hold no numbers
@@ -64,9 +64,7 @@ def _from_batch(reference, call, which, number):
     if tensor.dtype in NO_NUMBERS or tuple(tensor.shape[:1]) != (len(rows),):
         return None
     array = np.asarray(tensor)
-    axes = {axis.steps: axis for axis in reversed(reference.subject.batch.axes)}
-    return [array[(slice(place, place + 1), *[axes[size].span(row, size) if size in axes else slice(None)
-                                              for size in array.shape[1:]])] for place, row in enumerate(rows)]
+    return [array[(slice(place, place + 1), *spans)] for place, spans in enumerate(valid_spans(reference.subject, tensor))]
 
 # %% ../nbs/source/judge.ipynb #0e5838bd
 @dataclasses.dataclass(frozen=True)
