@@ -15,7 +15,7 @@ import numpy as np
 from .batch import is_float
 from .compare import as_numbers, deviation, places, worst_of
 from .observe import observed
-from .reference import answers, valid_spans
+from .reference import answers, valid_indices, valid_spans
 
 # %% ../nbs/source/case.ipynb #72181ee5
 KEPT, BROKEN, NOT_APPLICABLE, NOT_TESTED = "kept", "broken", "not applicable", "could not be tested"
@@ -240,7 +240,12 @@ def make_case(
 def _valid_steps(output, subject):
     "For a model of one number of steps: the valid part of each sequence, in an output that has these steps."
     array, timed = np.asarray(output), len(output.shape) > 2 or len(output.shape) == 2 and len(subject.batch.axes) == 1
-    return [array[(slice(place, place + 1), *spans[:timed])] for place, spans in enumerate(valid_spans(subject, output))]
+    spans = [each[:timed] for each in valid_spans(subject, output)]
+    every = valid_indices(subject, output)
+    # where some valid steps stand apart from the others, all steps are compared, so that none is forgotten
+    if every and any(len(array[place][span]) != index[1].size for place, (span, index) in enumerate(zip(spans, every))):
+        spans = [()] * len(spans)
+    return [array[(slice(place, place + 1), *span)] for place, span in enumerate(spans)]
 
 # %% ../nbs/source/case.ipynb #2c7b8765
 def refuse_nan(

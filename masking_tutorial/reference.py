@@ -384,15 +384,35 @@ def valid_spans(
     tensor,   # of its run of the batch, (rows, ...)
 ):            # for each sequence a slice for each axis but the first
     "Where the valid steps of each sequence stand in a tensor."
-    known, side = subject.followed.get(id(tensor), {}), subject.batch.axes[0].side
+    side = subject.batch.axes[0].side
     axes = {axis.steps: axis for axis in reversed(subject.batch.axes)}
 
-    def span(place, row, size):
+    def span(place, row, size, known):
         if size in axes:
             return axes[size].span(row, size)
-        return _valid_run(known[size][place], side) if size in known else slice(None)
+        return slice(None) if known is None else _valid_run(known[place], side)
 
-    return [tuple(span(place, row, size) for size in tensor.shape[1:]) for place, row in enumerate(subject.rows)]
+    return [tuple(span(place, row, size, known) for size, known in zip(tensor.shape[1:], _known(subject, tensor)))
+            for place, row in enumerate(subject.rows)]
+
+
+def valid_indices(
+    subject,  # the Subject of a model of one number of steps
+    tensor,   # of its run of the batch, (rows, ...)
+):            # for each sequence an index into the tensor as an array; None where the number of steps is that of an input
+    "Where all valid steps of each sequence stand in a tensor, those that stand apart from the others too."
+    masks = _known(subject, tensor)
+    if not masks or masks[0] is None:
+        return None
+    return [(place, *np.ix_(*[np.arange(size)[span if mask is None else mask[place]]
+                              for size, span, mask in zip(tensor.shape[1:], spans, masks)]))
+            for place, spans in enumerate(valid_spans(subject, tensor))]
+
+
+def _known(subject, tensor):
+    "For each axis but the first the mask of its steps where they were followed, or None; of three axes the last are features."
+    known = subject.followed.get(id(tensor), {})
+    return [known.get(size) if place == 0 or len(tensor.shape) > 3 else None for place, size in enumerate(tensor.shape[1:])]
 
 # %% ../nbs/source/reference.ipynb #38d5dfb5
 def raising_for_mask(

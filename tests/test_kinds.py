@@ -414,3 +414,33 @@ def test_an_answer_with_some_steps_less_or_more_is_compared_at_valid_steps(build
     contract = check_padding(model, IDS, **options, clauses=["content", "influence"])
     assert contract and contract.clauses["content"].status == "kept", f"\n{contract}"
     assert find_leaks(model, IDS, **options)
+
+
+class Placed(layers.Layer):
+    "Adds a weight for each of 5 steps, so that it takes no other number of them, and lets the mask through."
+
+    def __init__(self):
+        super().__init__()
+        self.supports_masking, self.places = True, self.add_weight(shape=(5, 8), initializer="normal")
+
+    def call(self, x):
+        return x + self.places
+
+
+def answer_of_the_target(mask):
+    "Vectors of ids and of a target behind them, and what attention gives at the target."
+    ids, target = keras.Input((5,), dtype="int32", name="ids"), keras.Input((1,), dtype="int32", name="target")
+    joined = layers.Concatenate(1, name="joined")([Placed()(embed(mask)(ids)), layers.Embedding(10, 8)(target)])
+    model = keras.Model({"ids": ids, "target": target}, layers.Dense(2)(attended(joined)[:, -1]))
+    return find_leaks(model, {"ids": IDS, "target": np.array([[4], [7], [1]])}, lengths={"ids": [3, 5, 2]})
+
+
+def test_a_mask_that_is_joined_with_the_steps_is_right():
+    report = answer_of_the_target(True)
+    (row,) = (row for row in report.rows if row.name == "joined")
+    assert row.mask_out and "wrong" not in row.mask and report, f"\n{report}"
+
+
+def test_a_step_that_stands_behind_padding_is_compared_too():
+    report = answer_of_the_target(False)
+    assert [row.name for row in report.rows if row.offends] == ["attend"], f"\n{report}"
