@@ -98,21 +98,28 @@ def _arranged(
         else:
             varied = vary is None or axis in vary
             gets_garbage = number not in batch.masks if only is None else number in only
-            leaves.append(_padded_anew(batch, number, axis, rows, more if varied else 0, side if varied else None,
-                                       garbage if gets_garbage else None, strangers))
+            leaves.append(padded_anew(leaf, axis, rows, batch.steps(axis, rows, more if varied else 0), side if varied else None,
+                                      garbage if gets_garbage else None, None if number in batch.masks else strangers))
     return batch.packed(leaves)
 
 # %% ../nbs/source/batch.ipynb #9f285d51
-def _padded_anew(batch, number, axis, rows, more, side, garbage, strangers):
-    "One input with one time axis, with other padding."
-    leaf, steps = batch.leaves[number], batch.steps(axis, rows, more)
+def padded_anew(
+    leaf,  # (batch, time, ...) array
+    axis,  # the Axis that its time axis is
+    rows,  # list of the numbers of the sequences, in order
+    steps, # valid and padded: as many as the longest of the sequences has, or more
+    side=None,       # "pre" or "post"; None: that of the axis
+    garbage=None,    # function from the valid values and a count to so many values for padded steps; None: the first padded one
+    strangers=None,  # function like garbage, for the valid steps of all sequences but the first
+):             # (rows, steps, ...) array of the same type
+    "Sequences of an array with one time axis, with other padding."
     mask = mask_from_lengths(axis.lengths[rows], steps, side or axis.side)
     values = np.concatenate([leaf[row][axis.span(row, axis.steps)] for row in rows])
-    if strangers and number not in batch.masks:
+    if strangers:
         first = int(axis.lengths[rows[0]])
         values = np.concatenate([values[:first], strangers(leaf[axis.valid], len(values) - first)])
     padded = np.empty((len(rows), steps, *leaf.shape[2:]), leaf.dtype)
-    padded[:] = batch.filler(number, axis)
+    padded[:] = leaf[~axis.valid][0]
     padded[mask] = values
     if garbage:
         padded[~mask] = garbage(leaf[axis.valid], int((~mask).sum()))

@@ -38,6 +38,9 @@ class Masks:
         tensor, alone = getattr(call, which)[number], self.reference.of(call, which, number)
         if alone is None or len(tensor.shape) < 2 or any(one.shape[:1] != (1,) or one.ndim != len(tensor.shape) for one in alone):
             return None
+        followed = self.reference.mask_of(call, which, number)
+        if followed is not None:
+            return None if followed.shape != tuple(tensor.shape[:2]) or followed.all() else followed
         lengths, steps = [one.shape[1] for one in alone], int(tensor.shape[1])
         if len(lengths) != tensor.shape[0] or max(lengths) > steps or min(lengths) == steps:
             return None

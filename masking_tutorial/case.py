@@ -15,7 +15,7 @@ import numpy as np
 from .batch import is_float
 from .compare import as_numbers, deviation, places, worst_of
 from .observe import observed
-from .reference import answers
+from .reference import answers, valid_indices, valid_spans
 
 # %% ../nbs/source/case.ipynb #72181ee5
 KEPT, BROKEN, NOT_APPLICABLE, NOT_TESTED = "kept", "broken", "not applicable", "could not be tested"
@@ -140,9 +140,32 @@ class Case:
         "Like `alone`: what stands at the valid steps of each sequence in the batch as it is."
         return valid_parts(self, self.together, self.subject.arrangement())
 
+    @functools.cached_property
+    def more(self):
+        "How many steps of padding more than the batch has the model takes. Raises NotTested where it takes none of MORE."
+        return _more_taken(self)
+
     def axis_of(self, number):
         "The axis that an output follows with its second axis; None if it follows none."
         return _axis_of(self, number)
+
+# %% ../nbs/source/case.ipynb #cf40486c
+MORE = (3, 1, 2, 4, 8)  # steps of padding that are tried, the first that the model takes counts
+
+
+def _more_taken(case):
+    "How many steps of padding can be added. Raises NotTested with the first reason where none can."
+    if case.subject.fixed and not case.subject.amounts:
+        raise NotTested(case.subject.fixed)
+    reasons = []
+    for more in case.subject.amounts or MORE:
+        try:
+            case.run(case.subject.arrangement(more=more))
+        except Exception as error:  # whatever the model raises
+            reasons.append(raised_words(error))
+            continue
+        return more
+    raise NotTested(f"the model takes no more steps: with {MORE[0]} more it {reasons[0]}")
 
 # %% ../nbs/source/case.ipynb #82eb7108
 def _apart(case, outputs, arrangement, expected):
@@ -216,12 +239,13 @@ def make_case(
 
 def _valid_steps(output, subject):
     "For a model of one number of steps: the valid part of each sequence, in an output that has these steps."
-    output = np.asarray(output)
-    axis = next((axis for axis in subject.batch.axes if output.ndim > 1 and output.shape[1] == axis.steps
-                 and (output.ndim > 2 or len(subject.batch.axes) == 1)), None)
-    if axis is None:
-        return [output[place][None] for place in range(len(subject.rows))]
-    return [output[place][None, axis.span(row, axis.steps)] for place, row in enumerate(subject.rows)]
+    array, timed = np.asarray(output), len(output.shape) > 2 or len(output.shape) == 2 and len(subject.batch.axes) == 1
+    spans = [each[:timed] for each in valid_spans(subject, output)]
+    every = valid_indices(subject, output)
+    # where some valid steps stand apart from the others, all steps are compared, so that none is forgotten
+    if every and any(len(array[place][span]) != index[1].size for place, (span, index) in enumerate(zip(spans, every))):
+        spans = [()] * len(spans)
+    return [array[(slice(place, place + 1), *span)] for place, span in enumerate(spans)]
 
 # %% ../nbs/source/case.ipynb #2c7b8765
 def refuse_nan(

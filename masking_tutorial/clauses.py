@@ -7,7 +7,7 @@ __all__ = ['amount', 'rounding', 'side', 'content', 'sources_of', 'influence_of_
            'gradients', 'mask_of_output', 'training', 'predict', 'compiled', 'saved']
 
 # %% ../nbs/source/clauses.ipynb #792c6907
-import contextlib, functools, math, pathlib, tempfile
+import functools, math, pathlib, tempfile
 import keras
 import numpy as np
 import tensorflow as tf
@@ -28,7 +28,7 @@ def amount(case):
     if case.subject.amounts:
         return _amount_of_some(case)
     needs_freedom(case)
-    axes, compared = case.batch.axes, []
+    axes, compared, refused = case.batch.axes, [], []
     longest = max(axis.steps for axis in axes)
     # with these, no stride of 2, 3 or 4 is in step
     for more, vary in [(0, None), (1, None), (2, None), (out_of_step(longest) + 2, None)] + [
@@ -36,10 +36,11 @@ def amount(case):
         arrangement = case.subject.arrangement(more=more, vary=vary)
         try:
             outputs = case.run(arrangement) if more else case.together
-        except Exception as error:  # there may be a longest sequence that the model takes
-            return _judge_amounts(case, compared, f"; it takes no {more} more steps ({type(error).__name__})")
+        except Exception as error:  # there may be a longest sequence that the model takes, or it takes even numbers only
+            refused.append(f"{more} more steps ({type(error).__name__})")
+            continue
         compared.append((case.apart(outputs, arrangement), arrangement))
-    return _judge_amounts(case, compared, "")
+    return _judge_amounts(case, compared, f"; it takes no {', no '.join(refused)}" if refused else "")
 
 
 def _amount_of_some(case):
@@ -107,7 +108,7 @@ def side(case):
     needs_freedom(case)
     rows = []
     for each in others:
-        arrangement = case.subject.arrangement(more=1, side=each)
+        arrangement = case.subject.arrangement(more=case.more, side=each)
         rows.append(judged(case.apart(case.run(arrangement), arrangement), case, arrangement,
                            f"each sequence alone, and padded '{each}'"))
     return max(rows, key=lambda row: row.difference)
@@ -357,20 +358,23 @@ def training(case):
     call = functools.partial(case.subject.call, training=True)
     layers_inside = _layers_of(case)
     with _without_randomness(layers_inside):
-        before, found = _in_training(case, call, layers_inside, arrangement), []
-        change = Spoiling(case.subject.valid(arrangement), normal_like(case.random))
-        found.append(_in_training(case, call, layers_inside, arrangement, change))
-        for more in () if case.subject.fixed else (3, 1):  # there may be a longest sequence that the model takes
-            with contextlib.suppress(Exception):
-                found.append(_in_training(case, call, layers_inside, case.subject.arrangement(more=more)))
-                break
-        sizes = [_apart_in_training(before, each) for each in found]
-        worst, name = max(sizes)
+        before = _in_training(case, call, layers_inside, arrangement)
+        change = Spoiling(case.subject.valid(arrangement), normal_like(case.random), spoiled_where(case.subject, arrangement))
+        spoiled = _in_training(case, call, layers_inside, arrangement, change)
+        found = {"other values in it": spoiled} if change.spoiled else {}
+        try:
+            longer = case.subject.arrangement(more=case.more)
+            found["more padding"] = _in_training(case, call, layers_inside, longer)
+        except NotTested as reason:
+            refused = str(reason)
+        worst, name = max((_apart_in_training(before, each) for each in found.values()), default=(0.0, ""))
         if worst > 10 * case.tolerance:
             if _is_random(case, call, layers_inside, arrangement):
                 raise NotTested("the model is random in training mode, beyond dropout")
             return ClauseRow("", BROKEN, f"with training=True, {name} change with padding", worst, name)
-    return ClauseRow("", KEPT, "answers and statistics with training=True, with more padding and other values in it", 0.0)
+    if not found or "more padding" not in found and not case.subject.fixed:
+        raise NotTested(refused)
+    return ClauseRow("", KEPT, f"answers and statistics with training=True, with {' and '.join(reversed(found))}", 0.0)
 
 # %% ../nbs/source/clauses.ipynb #79358988
 def _layers_of(case):

@@ -144,9 +144,10 @@ def deviation(
     arrangement,  # Arrangement of the batch
     output=0,     # number of the output, for the Deviation
     beside=(),    # what other sequences give: it tells what is usual, too
+    where=None,   # for each sequence an index into the tensor, with its steps as an array; None: as the shapes tell
 ):                # a Deviation; None where the shapes do not tell what to compare
     "How far a tensor is, at valid steps, from what each sequence gives alone."
-    where = places(tuple(tensor.shape), [np.shape(one) for one in alone], arrangement)
+    told, where = where is not None, where or places(tuple(tensor.shape), [np.shape(one) for one in alone], arrangement)
     if where is None:
         return None
     tensor = np.asarray(tensor)
@@ -160,7 +161,7 @@ def deviation(
     for row, (place, absolute, size) in enumerate(zip(where, apart_of, sizes)):
         apart = absolute / (size[0] if len(size.shape) > absolute.ndim else size)
         if apart.size and apart.max() > worst.size:
-            timed = len(place) > 1 and place[1] != slice(0, tensor.shape[1])
+            timed = told or len(place) > 1 and place[1] != slice(0, tensor.shape[1])
             step = int(np.unravel_index(apart.argmax(), apart.shape)[0]) if apart.ndim else 0
             worst = Deviation(float(apart.max()), row, step if timed or _is_timed(where) else None, output)
     return worst

@@ -14,7 +14,7 @@ from .batch import random_like
 from .compare import as_numbers, deviation, places, share_apart
 from .masks import attach_mask, get_mask
 from .observe import Run, observe
-from .reference import normal_like, out_of_step, spoiled_where, Spoiling
+from .reference import normal_like, out_of_step, spoiled_where, Spoiling, valid_indices, valid_spans
 
 # %% ../nbs/source/judge.ipynb #f817ffd4
 NO_NUMBERS = (tf.resource, tf.variant, tf.string)  # types of tensors that hold no numbers
@@ -54,19 +54,38 @@ class Reference:
         arrays, copies = [np.asarray(tensor) for tensor in tensors], self.subject.copies
         return [array[:1] if copies > 1 and array.shape[:1] == (copies,) else array for array in arrays]
 
+    def mask_of(self, call, which, number):
+        "The mask of a tensor, boolean (rows, steps), where it was followed through layers that add or remove steps; or None."
+        tensor = None if self.runs is not None else _in_batch(self, call, which, number)
+        return None if tensor is None or len(tensor.shape) < 2 else self.subject.followed.get(id(tensor), {}).get(tensor.shape[1])
+
+    def at_valid(self, call, which, number):
+        """Like `of`, and for each sequence an index into the tensor; None for it where the shapes tell.
+
+        With it also valid steps are compared that stand apart from the others of their sequence."""
+        tensor = None if self.runs is not None else _in_batch(self, call, which, number)
+        where = None if tensor is None or tensor.shape != getattr(call, which)[number].shape else valid_indices(self.subject, tensor)
+        if where is None:
+            return self.of(call, which, number), None
+        return [np.asarray(tensor)[index][None] for index in where], where
+
 # %% ../nbs/source/judge.ipynb #39e73d9a
-def _from_batch(reference, call, which, number):
-    "The valid steps of each sequence in a tensor of the batch."
+def _in_batch(reference, call, which, number):
+    "The tensor of the batch in the place of one of another run; None where there is none, or none of numbers by sequence."
     same = reference.plain.calls.get(call.path)
     if same is None or same.kind != call.kind or len(getattr(same, which)) <= number:
         return None
-    tensor, rows = getattr(same, which)[number], reference.subject.rows
-    if tensor.dtype in NO_NUMBERS or tuple(tensor.shape[:1]) != (len(rows),):
+    tensor = getattr(same, which)[number]
+    return None if tensor.dtype in NO_NUMBERS or tuple(tensor.shape[:1]) != (len(reference.subject.rows),) else tensor
+
+
+def _from_batch(reference, call, which, number):
+    "The valid steps of each sequence in a tensor of the batch."
+    tensor = _in_batch(reference, call, which, number)
+    if tensor is None:
         return None
     array = np.asarray(tensor)
-    axes = {axis.steps: axis for axis in reversed(reference.subject.batch.axes)}
-    return [array[(slice(place, place + 1), *[axes[size].span(row, size) if size in axes else slice(None)
-                                              for size in array.shape[1:]])] for place, row in enumerate(rows)]
+    return [array[(slice(place, place + 1), *spans)] for place, spans in enumerate(valid_spans(reference.subject, tensor))]
 
 # %% ../nbs/source/judge.ipynb #0e5838bd
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +119,8 @@ class Judge:
         "For each input or output of a call its Deviation, or None."
         deviations = []
         for number, tensor in enumerate(getattr(call, which)):
-            alone = None if tensor.dtype in NO_NUMBERS else self.reference.of(call, which, number)
-            deviations.append(alone and deviation(tensor, alone, self.arrangement, number))
+            alone, where = (None, None) if tensor.dtype in NO_NUMBERS else self.reference.at_valid(call, which, number)
+            deviations.append(alone and deviation(tensor, alone, self.arrangement, number, where=where))
         return deviations
 
     def __call__(self, call):
@@ -128,9 +147,9 @@ class Judge:
 # %% ../nbs/source/judge.ipynb #e70edead
 def _mended(judge, call, number):
     "An output with what each sequence gives alone at its valid steps."
-    tensor, alone = call.outputs[number], judge.reference.of(call, "outputs", number)
+    tensor, (alone, where) = call.outputs[number], judge.reference.at_valid(call, "outputs", number)
     array = np.array(tensor)
-    for place, one in zip(places(array.shape, [one.shape for one in alone], judge.arrangement), alone):
+    for place, one in zip(where or places(array.shape, [one.shape for one in alone], judge.arrangement), alone):
         array[place] = one[0]
     return attach_mask(tf.constant(array, tensor.dtype), get_mask(tensor))
 

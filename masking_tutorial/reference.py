@@ -43,6 +43,11 @@ class Subject:
         "Numbers of the inputs whose padded steps may hold anything."
         return tuple(_may_hold_garbage(self))
 
+    @functools.cached_property
+    def followed(self):
+        "The valid steps of tensors whose number of steps no input has, as followed_steps tells them."
+        return followed_steps(self.together, self.batch.axes, list(self.rows))
+
     def arrangement(self, rows=None, more=0, side=None, vary=None):
         "How the chosen sequences are put together."
         return Arrangement(self.batch, self.rows if rows is None else tuple(rows), more, side, vary)
@@ -312,6 +317,102 @@ def _each_alone(subject):
         except Exception as error:  # of any type: what it means is told by what else raises
             failed[row] = error
     return alone, failed
+
+# %% ../nbs/source/reference.ipynb #02a7f927
+def followed_steps(
+    run,   # Run of the batch
+    axes,  # the Axis of its inputs
+    rows,  # list of the numbers of its sequences
+):         # from the id of a tensor to a dict: from a number of steps that it has to its mask, boolean (rows, steps)
+    "Which steps are valid where a tensor has another number of them than each input; nothing where padding is on two sides."
+    of_inputs, followed = {axis.steps: axis.valid[rows] for axis in reversed(axes)}, {}
+    for call in run.calls.values() if len({axis.side for axis in axes}) == 1 else ():
+        given = [(tensor, {**followed.get(id(tensor), {}), **of_inputs}) for tensor in call.inputs]
+        for output in call.outputs if call.path else ():
+            sizes, own = tuple(output.shape[1:]), followed.setdefault(id(output), {})
+            for _, known in given:
+                own |= {size: valid for size, valid in known.items() if size in sizes and size not in of_inputs}
+            if not sizes or sizes[0] in own or sizes[0] in of_inputs:
+                continue
+            timed = [(tensor, known[tensor.shape[1]]) for tensor, known in given if len(tensor.shape) == len(output.shape)
+                     and tensor.shape[0] == output.shape[0] == len(rows) and tensor.shape[1] in known]
+            valid = _valid_in_copy(output, timed)
+            valid = _valid_in_windows(call.layer, timed, sizes[0]) if valid is None else valid
+            if valid is not None and all(_valid_run(each, axes[0].side) != slice(0, 0) for each in valid):
+                own[sizes[0]] = valid
+    return followed
+
+# %% ../nbs/source/reference.ipynb #f081d65e
+def _valid_in_copy(output, timed):
+    "The valid steps of a tensor that holds all steps of others, or a part of them; None if it is no copy."
+    valid, start = None, 0
+    for tensor, own in timed:
+        longer = output.shape[1] - tensor.shape[1]
+        if tensor.dtype != output.dtype or tensor.shape[2:] != output.shape[2:]:
+            continue
+        whole, part = (np.asarray(one) for one in ((output, tensor) if longer > 0 else (tensor, output)))
+        for place in range(start if longer > 0 else 0, abs(longer) + 1):
+            if np.array_equal(whole[:, place:place + part.shape[1]], part, equal_nan=tensor.dtype.is_floating):
+                if longer < 0:
+                    return own[:, place:place + part.shape[1]]
+                valid = np.ones(whole.shape[:2], bool) if valid is None else valid
+                valid[:, place:place + part.shape[1]] = own
+                start = place + part.shape[1]
+                break
+    return valid
+
+
+def _valid_in_windows(layer, timed, steps):
+    "The valid steps behind a layer whose windows move by one step; None if it is no such layer."
+    if not timed or getattr(layer, "padding", None) != "valid" or np.any(np.asarray(getattr(layer, "strides", 0)) != 1):
+        return None
+    own = timed[0][1]
+    size = abs(steps - own.shape[1]) + 1
+    if steps > own.shape[1]:
+        own = np.pad(own, ((0, 0), (size - 1, size - 1)), constant_values=True)
+    return np.stack([own[:, place:place + size].all(axis=1) for place in range(steps)], axis=1)
+
+
+def _valid_run(valid, side):
+    "The valid steps of one sequence that stand together at the end without padding, as a slice; slice(0, 0) for none."
+    count = int(np.argmin(np.append(valid if side == "post" else valid[::-1], False)))
+    return slice(0, count) if side == "post" or not count else slice(len(valid) - count, len(valid))
+
+# %% ../nbs/source/reference.ipynb #78ce7256
+def valid_spans(
+    subject,  # the Subject of a model of one number of steps
+    tensor,   # of its run of the batch, (rows, ...)
+):            # for each sequence a slice for each axis but the first
+    "Where the valid steps of each sequence stand in a tensor."
+    side = subject.batch.axes[0].side
+    axes = {axis.steps: axis for axis in reversed(subject.batch.axes)}
+
+    def span(place, row, size, known):
+        if size in axes:
+            return axes[size].span(row, size)
+        return slice(None) if known is None else _valid_run(known[place], side)
+
+    return [tuple(span(place, row, size, known) for size, known in zip(tensor.shape[1:], _known(subject, tensor)))
+            for place, row in enumerate(subject.rows)]
+
+
+def valid_indices(
+    subject,  # the Subject of a model of one number of steps
+    tensor,   # of its run of the batch, (rows, ...)
+):            # for each sequence an index into the tensor as an array; None where the number of steps is that of an input
+    "Where all valid steps of each sequence stand in a tensor, those that stand apart from the others too."
+    masks = _known(subject, tensor)
+    if not masks or masks[0] is None:
+        return None
+    return [(place, *np.ix_(*[np.arange(size)[span if mask is None else mask[place]]
+                              for size, span, mask in zip(tensor.shape[1:], spans, masks)]))
+            for place, spans in enumerate(valid_spans(subject, tensor))]
+
+
+def _known(subject, tensor):
+    "For each axis but the first the mask of its steps where they were followed, or None; of three axes the last are features."
+    known = subject.followed.get(id(tensor), {})
+    return [known.get(size) if place == 0 or len(tensor.shape) > 3 else None for place, size in enumerate(tensor.shape[1:])]
 
 # %% ../nbs/source/reference.ipynb #38d5dfb5
 def raising_for_mask(

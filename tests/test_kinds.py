@@ -305,3 +305,142 @@ def test_an_answer_in_numpy_is_refused_with_what_to_do():
 def test_a_step_that_is_taken_by_its_place_is_no_matter_of_a_mask():
     embedding = embed()
     assert "gather those" in find_leaks(lambda ids: embedding(ids)[:, -1], IDS).first.advice
+
+
+# Models that take some numbers of steps only.
+
+
+def in_pairs(x):
+    "Raises for an odd number of steps."
+    return layers.Concatenate()([layers.UpSampling1D(2)(layers.MaxPooling1D(2)(x)), x])
+
+
+def placed(x):
+    "Vectors of ids, each with that of its position; there are as many positions as the longest sequence of IDS has steps."
+    return embed(False)(x) + layers.Embedding(5, 8)(ops.cumsum(ops.ones_like(x), 1) - 1)
+
+
+def in_training(model, batch, **options):
+    return check_padding(model, batch, clauses=["amount", "influence", "training"], **options).clauses["training"]
+
+
+def test_statistics_are_tested_with_as_much_padding_as_the_model_takes():
+    model = functional(lambda x: layers.BatchNormalization()(in_pairs(x)), None, 3)
+    assert in_training(model, EVEN, lengths=[4, 6, 8]).status == "broken"
+
+
+def test_statistics_are_not_tested_where_the_model_takes_no_more_padding():
+    row = in_training(functional(lambda x: layers.BatchNormalization()(placed(x)), None, dtype="int32"), IDS)
+    assert row.status == "could not be tested" and "no more steps" in row.reason
+
+
+def test_statistics_are_not_tested_where_nothing_about_padding_can_be_varied():
+    model = functional(lambda x: layers.Dense(2)(layers.Flatten()(layers.BatchNormalization()(x))), 8, 3)
+    assert in_training(model, EVEN, lengths=[4, 6, 8]).status == "could not be tested"
+
+
+def test_statistics_of_a_fixed_number_of_steps_are_tested_with_other_values():
+    model = functional(lambda ids: layers.Dense(2)(layers.Flatten()(layers.BatchNormalization()(embed(False)(ids)))), 5, dtype="int32")
+    assert in_training(model, IDS, lengths=[3, 5, 2]).status == "broken"
+
+
+def test_an_amount_that_the_model_refuses_does_not_end_the_test_of_others():
+    model = functional(lambda x: ops.sum(in_pairs(x), 1) / ops.maximum(ops.sum(ops.ones_like(x[..., :1]), 1), 8), None, 3)
+    row = check_padding(model, EVEN, lengths=[4, 6, 8], clauses=["amount"]).clauses["amount"]
+    assert row.status == "broken"
+    kept = check_padding(functional(lambda x: ops.sum(in_pairs(x), 1), None, 3), EVEN, lengths=[4, 6, 8], clauses=["amount"])
+    assert "it takes no 1 more steps" in kept.clauses["amount"].reason
+
+
+def test_the_loss_is_tested_with_as_much_padding_as_the_model_takes():
+    model = functional(lambda x: layers.Dense(1)(in_pairs(x)), None, 3)
+    model.compile(loss="mse", metrics=["mae"])
+    report = check_padding(model, EVEN, lengths=[4, 6, 8], targets=vectors([4, 6, 8], 1), clauses=["amount", "loss", "metrics"])
+    assert [report.clauses[name].status for name in ("loss", "metrics")] == ["broken", "broken"]
+
+
+def test_a_metric_is_not_tested_where_nothing_about_it_can_be_varied():
+    model = functional(lambda ids: layers.Reshape((5, 1))(layers.Dense(5)(layers.Flatten()(embed(False)(ids)))), 5, dtype="int32")
+    model.compile(loss="mse", metrics=["mae"])
+    targets = np.where(IDS == 0, -1, IDS)[..., None]  # no valid step has the target of padding
+    report = check_padding(model, IDS, lengths=[3, 5, 2], targets=targets, clauses=["influence", "metrics"])
+    assert report.clauses["metrics"].status == "could not be tested"
+
+
+# One number of steps only, and layers that change it by some.
+
+
+def of_five_steps(build):
+    "Ids of 5 steps and another id; what `build` makes of their vectors, and weights for each step."
+    ids, target = keras.Input((5,), dtype="int32", name="ids"), keras.Input((1,), dtype="int32", name="target")
+    built = build(embed(False)(ids), layers.Embedding(10, 8, name="target_vectors")(target))
+    return keras.Model({"ids": ids, "target": target}, layers.Dense(2, name="answer")(layers.Flatten(name="flat")(built)))
+
+
+def attended(x):
+    return layers.MultiHeadAttention(2, 4, name="attend")(x, x)
+
+
+CHANGED_STEPS = {
+    "a step after the last one": (lambda x, one: attended(layers.Concatenate(1)([x, one])), "attend", "post"),
+    "a step before the first one": (lambda x, one: attended(layers.Concatenate(1)([one, x])), "attend", "post"),
+    "a step after padding in front": (lambda x, one: attended(ops.concatenate([x, one], 1)), "attend", "pre"),
+    "a step before padding in front": (lambda x, one: attended(ops.concatenate([one, x], 1)), "attend", "pre"),
+    "the steps twice": (lambda x, one: attended(layers.Concatenate(1)([x, one, x])), "attend", "post"),
+    "zeros on both sides": (lambda x, one: attended(layers.ZeroPadding1D(1)(x)) + one, "attend", "post"),
+    "cropped on both sides": (lambda x, one: attended(layers.Cropping1D(1)(x)) + one, "attend", "post"),
+    "cropped by an index": (lambda x, one: attended(x[:, 1:]) + one, "attend", "pre"),
+    "windows that lie within the steps": (lambda x, one: attended(layers.Conv1D(8, 2)(x)) + one, "attend", "post"),
+    "windows that lie across both ends": (lambda x, one: attended(layers.Conv1DTranspose(8, 2)(x)) + one, "attend", "post"),
+    "windows that hold padding for one sequence": (lambda x, one: layers.Conv1D(8, 4, name="conv")(x) + one, "conv", "post"),
+    "the last steps": (lambda x, one: layers.Cropping1D((3, 0), name="last")(x) + one, "last", "post"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGED_STEPS)
+def test_steps_are_known_where_a_layer_adds_or_removes_some(name):
+    build, culprit, side = CHANGED_STEPS[name]
+    batch = {"ids": ids_of([3, 5, 2], side=side), "target": np.array([[4], [7], [1]])}
+    report = find_leaks(of_five_steps(build), batch, lengths={"ids": [3, 5, 2]}, side={"ids": side})
+    assert report.first.name == culprit, f"\n{report}"
+
+
+@pytest.mark.parametrize("build", [lambda x: layers.Conv1D(4, 2, padding="valid")(x), lambda x: layers.ZeroPadding1D((1, 0))(x)])
+def test_an_answer_with_some_steps_less_or_more_is_compared_at_valid_steps(build):
+    entry = keras.Input((5,), dtype="int32")
+    places = layers.Dense(8, name="places")(np.eye(5, dtype="float32"))  # a sum with it takes 5 steps only
+    model = keras.Model(entry, build(embed(False)(entry) + places))
+    options = {"lengths": [3, 5, 2]}
+    contract = check_padding(model, IDS, **options, clauses=["content", "influence"])
+    assert contract and contract.clauses["content"].status == "kept", f"\n{contract}"
+    assert find_leaks(model, IDS, **options)
+
+
+class Placed(layers.Layer):
+    "Adds a weight for each of 5 steps, so that it takes no other number of them, and lets the mask through."
+
+    def __init__(self):
+        super().__init__()
+        self.supports_masking, self.places = True, self.add_weight(shape=(5, 8), initializer="normal")
+
+    def call(self, x):
+        return x + self.places
+
+
+def answer_of_the_target(mask):
+    "Vectors of ids and of a target behind them, and what attention gives at the target."
+    ids, target = keras.Input((5,), dtype="int32", name="ids"), keras.Input((1,), dtype="int32", name="target")
+    joined = layers.Concatenate(1, name="joined")([Placed()(embed(mask)(ids)), layers.Embedding(10, 8)(target)])
+    model = keras.Model({"ids": ids, "target": target}, layers.Dense(2)(attended(joined)[:, -1]))
+    return find_leaks(model, {"ids": IDS, "target": np.array([[4], [7], [1]])}, lengths={"ids": [3, 5, 2]})
+
+
+def test_a_mask_that_is_joined_with_the_steps_is_right():
+    report = answer_of_the_target(True)
+    (row,) = (row for row in report.rows if row.name == "joined")
+    assert row.mask_out and "wrong" not in row.mask and report, f"\n{report}"
+
+
+def test_a_step_that_stands_behind_padding_is_compared_too():
+    report = answer_of_the_target(False)
+    assert [row.name for row in report.rows if row.offends] == ["attend"], f"\n{report}"

@@ -36,11 +36,7 @@ def test_padding_changes_the_answer(name):
         assert padding_error(case.model, case) > 1e-2
 
 
-MISTAKEN = {"recommender": "sequences and a target joined along time: 7 steps of 6 are not known as steps, and `all` is blamed"}
-
-
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.xfail(reason=MISTAKEN[name])) if name in MISTAKEN else name for name in CASES])
+@pytest.mark.parametrize("name", CASES)
 def test_the_culprit_is_named_first(name):
     case = case_of(name)
     with unrolled(case.model):
