@@ -56,13 +56,18 @@ class MakeMaskFromLengths(_Copying):
         side="post",  # "pre" or "post": where the padding is
         **kwargs,     # as for any layer
     ):
+        "Raises ValueError for another side."
         super().__init__(**kwargs)
+        if side not in ("pre", "post"):
+            raise ValueError(f"side is {side!r}: it must be 'pre' or 'post'")
         self.side = side
 
     def compute_mask(self, inputs, mask=None):
-        steps, lengths = ops.shape(inputs[0])[1], ops.cast(ops.reshape(inputs[1], (-1, 1)), "int32")
-        places = ops.arange(steps, dtype="int32")[None]
-        return places < lengths if self.side == "post" else places >= steps - lengths
+        tensor, lengths = inputs[0], ops.cast(ops.reshape(inputs[1], (-1, 1)), "int32")
+        # steps are counted, since a model may be built for any number of them
+        steps = ops.ones_like(tensor[(slice(None), slice(None), *[0] * (len(tensor.shape) - 2))], "int32")
+        places, count = ops.cumsum(steps, axis=1) - 1, ops.sum(steps, axis=1, keepdims=True)
+        return places < lengths if self.side == "post" else places >= count - lengths
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(inputs[0].shape, inputs[0].dtype)

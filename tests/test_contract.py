@@ -10,13 +10,9 @@ import tensorflow as tf
 from keras import layers, ops
 
 from masking_tutorial.contract import CLAUSES, check_padding
-from masking_tutorial.custom_layers import (
-    CustomEmbedding,
-    MaskedConv1D,
-    MaskedGlobalMaxPooling1D,
-    TemporalSoftmax,
-)
+from masking_tutorial.custom_layers import CustomEmbedding, TemporalSoftmax
 from masking_tutorial.guard import assert_padding_contract
+from masking_tutorial.masked_windows import MaskedConv1D, MaskedGlobalMaxPooling1D
 
 pytestmark = [
     pytest.mark.usefixtures("seeded"),

@@ -13,17 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from keras import layers, ops
 
-from masking_tutorial.custom_layers import (
-    CustomEmbedding,
-    MaskedConv1D,
-    MaskedGlobalMaxPooling1D,
-    MyActivation,
-    TemporalSoftmax,
-    TemporalSplit,
-    mask_of_windows,
-)
+from masking_tutorial.custom_layers import CustomEmbedding, MyActivation, TemporalSoftmax, TemporalSplit
 from masking_tutorial.manual_masks import MyLayer
 from masking_tutorial.mask_generation import get_mask, mask_from_lengths, padding_error
+from masking_tutorial.masked_windows import MaskedConv1D, MaskedGlobalMaxPooling1D, mask_of_windows
 from masking_tutorial.padding import pad_sequences
 
 WORDS, FEATURES = 12, 4
