@@ -119,7 +119,7 @@ class FillPadding(keras.layers.Layer):
         if isinstance(value, str):
             limits = ml_dtypes.finfo(keras.backend.standardize_dtype(inputs.dtype))
             value = float(limits.min if value == "lowest" else limits.max)
-        return ops.where(expand_mask(mask, inputs), inputs, ops.cast(value, inputs.dtype))
+        return ops.where(expand_mask(mask, inputs), inputs, ops.convert_to_tensor(value, inputs.dtype))
 
     def compute_mask(self, inputs, mask=None):
         return mask if self.keeps_mask else None
