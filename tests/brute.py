@@ -112,7 +112,7 @@ def leak(
             for row in rows:
                 for k, one in enumerate(alone[row]):
                     difference = np.abs(cut(outputs[k][row], one[0], steps) - one[0]).max(initial=0)
-                    worst = max(worst, float(difference / size[k]))
+                    worst = float(np.maximum(worst, difference / size[k]))  # NaN stays NaN
     return worst
 
 

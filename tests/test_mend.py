@@ -1,0 +1,319 @@
+"""`mend` keeps its promise: no padding changes the answers, without padding they stay, and all that belongs to a model survives."""
+
+import keras
+import numpy as np
+import pytest
+from brute import apart, change_alone, leak, valid_steps
+from keras import layers as L
+from keras import ops
+
+from masking_tutorial.command_line import main
+from masking_tutorial.mend import mend
+
+pytestmark = pytest.mark.usefixtures("seeded", "without_graphs")
+
+LENGTHS, STEPS = np.array([4, 2, 3]), 5
+NOTHING, SOMETHING = 1e-5, 1e-3  # the largest difference that is rounding, and the smallest one that is a fault
+
+
+def ids(lengths=LENGTHS, steps=STEPS, side="post", padding=0):
+    "Ids (batch, time), the valid ones from 1 to 6."
+    valid = valid_steps(lengths, steps, side)
+    return np.where(valid, np.random.default_rng(0).integers(1, 7, valid.shape), padding).astype("int32")
+
+
+def floats(side="post", padding=0.0, lengths=LENGTHS, steps=STEPS):
+    "Features (batch, time, 2)."
+    valid = valid_steps(lengths, steps, side)[..., None]
+    return np.where(valid, np.random.default_rng(0).normal(size=(*valid.shape[:2], 2)), padding).astype("float32")
+
+
+def words(name="words"):
+    return keras.Input((None,), dtype="int32", name=name)
+
+
+def embedded(tokens, name="embedding", **options):
+    return L.Embedding(9, 3, embeddings_initializer="normal", name=name, **options)(tokens)
+
+
+def state(model):
+    "What must not change: config, weights, whether they are trained, and the graph of every layer."
+    return (model.to_json(), [np.asarray(weight).tobytes() for weight in model.variables],
+            [weight.path for weight in model.trainable_weights], model.compiled,
+            [[id(tensor) for node in layer._inbound_nodes for tensor in node.output_tensors] for layer in model.layers])
+
+
+def same_parts(mended, model):
+    "The names, and the weights under them, as far as a model has them."
+    assert mended.name == model.name and {layer.name for layer in model.layers} <= {layer.name for layer in mended.layers}
+    for layer in model.layers:
+        own = mended.get_layer(layer.name)
+        for new, old in zip(own.weights, layer.weights, strict=True):
+            np.testing.assert_array_equal(new, old)
+            assert new.trainable == old.trainable and new.dtype == old.dtype, new.path
+
+
+# Models with a fault: each function gives the model, the batch, and what mend is told.
+
+
+def embedding_without_mask():
+    tokens = words()
+    return keras.Model(tokens, L.GlobalMaxPooling1D(name="pool")(embedded(tokens)), name="plain"), ids(), {}
+
+
+def convolution_before_pooling():
+    tokens = words()
+    hidden = L.Conv1D(3, 3, padding="same", bias_initializer="ones", name="conv")(embedded(tokens, mask_zero=True))
+    return keras.Model(tokens, L.GlobalMaxPooling1D(name="pool")(-hidden), name="conv_pool"), ids(), {}
+
+
+def operations_over_time():
+    tokens = words()
+    hidden = L.Dense(3, name="dense")(embedded(tokens, mask_zero=True))
+    return keras.Model(tokens, [ops.mean(hidden, axis=1), ops.max(hidden, axis=1)], name="operations"), ids(), {}
+
+
+def floats_with_padding_in_front():
+    features = keras.Input((None, 2), name="features")
+    hidden = L.SimpleRNN(2, return_sequences=True, name="rnn")(features)
+    return keras.Model(features, hidden, name="front"), floats("pre", -1.0), {"side": "pre"}
+
+
+def padding_of_nan():
+    features = keras.Input((None, 2), name="features")
+    return keras.Model(features, L.GlobalAveragePooling1D(name="mean")(features), name="nan"), floats(padding=np.nan), {}
+
+
+def ids_padded_with_eight():
+    tokens = words()
+    return keras.Model(tokens, L.GlobalAveragePooling1D(name="mean")(embedded(tokens)), name="eight"), ids(padding=8), {}
+
+
+def attention_without_mask():
+    tokens = words()
+    x = embedded(tokens)
+    x = L.Add(name="add")([x, L.MultiHeadAttention(1, 2, name="attention")(x, x)])
+    return keras.Model(tokens, L.LayerNormalization(name="norm")(x), name="attention_block"), ids(), {}
+
+
+def mask_that_is_inverted():
+    tokens = words()
+    x = embedded(tokens)
+    hidden = L.MultiHeadAttention(1, 2, name="attention")(x, x)
+    pooled = L.GlobalAveragePooling1D(name="mean")(hidden, mask=ops.less(tokens, 1))
+    return keras.Model(tokens, pooled, name="inverted"), ids(), {}
+
+
+def dicts_of_two_padded_inputs():
+    source, target = words("source"), words("target")
+    keys = ops.tanh(embedded(source, "of_source", mask_zero=True))
+    queries = embedded(target, "of_target", mask_zero=True)
+    found = L.Attention(name="attention")([queries, keys])
+    model = keras.Model({"source": source, "target": target}, {"target_tags": L.Dense(2, name="target_tags")(found)}, name="pairs")
+    other = np.array([2, 3, 1])
+    batch = {"source": ids(), "target": ids(other, 3)}
+    return model, batch, {"lengths": {"source": LENGTHS, "target": other}}
+
+
+def nested_models():
+    inner = keras.Input((None, 3), name="hidden")
+    innermost = keras.Sequential([keras.Input((None, 3)), L.Conv1D(3, 3, padding="same", name="conv")], name="innermost")
+    pooling = keras.Model(inner, L.GlobalAveragePooling1D(name="mean")(innermost(inner)), name="inner")
+    tokens = words()
+    return keras.Model(tokens, pooling(embedded(tokens, mask_zero=True)), name="outer"), ids(), {}
+
+
+def shared_encoder():
+    encoder = keras.Sequential([L.Embedding(9, 3, name="embedding"), L.GlobalAveragePooling1D(name="mean")], name="encoder")
+    left, right = words("left"), words("right")
+    difference = ops.subtract(encoder(left), encoder(right))
+    other = np.array([1, 5, 3])
+    batch = {"left": ids(), "right": ids(other, 5)}
+    return (keras.Model({"left": left, "right": right}, difference, name="siamese"), batch,
+            {"lengths": {"left": LENGTHS, "right": other}})
+
+
+def frozen_inner_model():
+    encoder = keras.Sequential([L.Embedding(9, 3, name="embedding"), L.GlobalAveragePooling1D(name="mean")], name="encoder")
+    encoder.trainable = False
+    tokens = words()
+    return keras.Model(tokens, L.Dense(1, name="score")(encoder(tokens)), name="frozen"), ids(), {}
+
+
+def inner_model_with_statistics():
+    hidden = keras.Input((None, 3), name="hidden")
+    norm = L.BatchNormalization(name="norm")
+    inner = keras.Model(hidden, norm(L.Conv1D(3, 3, padding="same", name="conv")(hidden)), name="inner")
+    norm.moving_mean.assign([3.0, 4.0, 5.0])
+    tokens = words()
+    return (keras.Model(tokens, L.GlobalAveragePooling1D(name="mean")(inner(embedded(tokens, mask_zero=True))), name="statistics"),
+            ids(), {})
+
+
+def attention_pooling_by_hand():
+    tokens = words()
+    hidden = embedded(tokens, mask_zero=True)
+    shares = ops.softmax(L.Dense(1, name="score")(hidden), axis=1)
+    return keras.Model(tokens, ops.sum(hidden * shares, axis=1), name="by_hand"), ids(), {}
+
+
+def lengths_as_an_input():
+    tokens, lengths = words(), keras.Input((), dtype="int32", name="lengths")
+    mean = L.GlobalAveragePooling1D(name="mean")(embedded(tokens))
+    model = keras.Model({"words": tokens, "lengths": lengths}, mean / ops.cast(lengths, "float32")[:, None], name="lengths_too")
+    # padding is an id that valid steps have, too
+    return model, {"words": ids(padding=3), "lengths": LENGTHS.astype("int32")}, {"lengths": {"words": LENGTHS}}
+
+
+MENDED = [embedding_without_mask, convolution_before_pooling, operations_over_time, floats_with_padding_in_front, padding_of_nan,
+          ids_padded_with_eight, attention_without_mask, dicts_of_two_padded_inputs, nested_models, shared_encoder,
+          frozen_inner_model, inner_model_with_statistics, attention_pooling_by_hand, lengths_as_an_input]
+
+
+@pytest.mark.parametrize("made", MENDED, ids=lambda made: made.__name__)
+def test_no_padding_changes_the_answers_and_without_padding_they_stay(made):
+    model, batch, options = made()
+    lengths, side, before = options.get("lengths", LENGTHS), options.get("side", "post"), state(model)
+    mended, report = mend(model, batch, progress=False, **{"lengths": LENGTHS, **options})
+
+    assert report.ok and mended is not None and report.edits, report
+    assert state(model) == before
+    same_parts(mended, model)
+    assert not leak(model, batch, lengths, side, amounts=(1,)) < SOMETHING  # else there is nothing to mend; NaN is a fault, too
+    assert leak(mended, batch, lengths, side, amounts=(1, 3)) < NOTHING
+    assert change_alone(model, mended, batch, lengths, side) < NOTHING
+
+
+# What belongs to a model survives.
+
+
+def scaled_error(true, predicted):
+    return 3.0 * ops.mean(ops.square(true - predicted), axis=-1)
+
+
+def compiled(loss="mse", metrics=("mae",), optimizer="adam"):
+    "A model with a fault that was trained for a step, its batch, and targets."
+    tokens = words()
+    pooled = L.GlobalMaxPooling1D(name="pool")(embedded(tokens, mask_zero=True))
+    model = keras.Model(tokens, L.Dense(1, name="score")(pooled), name="compiled")
+    model.compile(optimizer, loss=loss, metrics=list(metrics))
+    model.fit(ids(), np.ones((3, 1)), verbose=0)
+    return model, ids(), np.ones((3, 1))
+
+
+@pytest.mark.parametrize("loss, metric", [(keras.losses.Huber(2.0), "mae"), (scaled_error, lambda true, predicted: predicted)],
+                         ids=["of Keras", "functions of one's own"])
+def test_a_compiled_model_trains_on_as_the_original_would(loss, metric):
+    model, batch, targets = compiled(loss, [metric], keras.optimizers.Adam(0.1, clipnorm=1.0))
+    mended, report = mend(model, batch, targets, lengths=LENGTHS, progress=False)
+    assert report.ok and mended is not model, report
+
+    # without padding both do the same: so loss, metrics, optimizer and its slots are the same
+    whole, wanted = ids(np.array([4, 4, 4]), 4), np.array([[1.0], [2.0], [3.0]])
+    assert mended.optimizer.iterations == model.optimizer.iterations == 1
+    scores = [each.evaluate(whole, wanted, verbose=0, return_dict=True) for each in (mended, model)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+    for each in (mended, model):
+        each.fit(whole, wanted, verbose=0)
+    for new, old in zip(mended.trainable_weights, model.trainable_weights, strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-5)
+
+
+def test_mixed_precision_and_the_scaling_of_the_loss_survive():
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    model, batch, targets = compiled()
+    keras.mixed_precision.set_global_policy("float32")
+    mended, _ = mend(model, batch, targets, lengths=LENGTHS, tolerance=1e-2, progress=False)
+    assert {layer.name: layer.compute_dtype for layer in mended.layers if layer.weights} == dict.fromkeys(
+        ("embedding", "score"), "float16")
+    assert mended.dtype_policy.name == "mixed_float16" and isinstance(mended.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    "A model, the mended one, and its batch."
+    model = keras.Sequential([words(), L.Embedding(9, 3, name="embedding"), L.GlobalMaxPooling1D(name="pool")], name="plain")
+    return model, mend(model, ids(), lengths=LENGTHS, progress=False)[0], ids()
+
+
+def test_a_mended_model_can_be_saved_and_loaded(plain, tmp_path):
+    _, mended, batch = plain
+    mended.save(tmp_path / "mended.keras")
+    assert apart(keras.saving.load_model(tmp_path / "mended.keras")(batch), mended(batch)) == 0
+    assert leak(keras.saving.load_model(tmp_path / "mended.keras"), batch, LENGTHS, amounts=(2,)) < NOTHING
+
+
+def test_a_mended_model_can_be_compiled_with_xla(plain):
+    _, mended, batch = plain
+    mended.compile(jit_compile=True)
+    np.testing.assert_allclose(mended.predict(batch, verbose=0), mended(batch), atol=1e-6)
+
+
+def test_the_mended_model_takes_and_gives_what_the_sequential_one_did(plain):
+    model, mended, _ = plain
+    assert isinstance(mended.input, keras.KerasTensor) and isinstance(mended.output, keras.KerasTensor)
+    assert mended.input_shape == model.input_shape and mended.output_shape == model.output_shape
+
+
+# What is not mended.
+
+
+def test_a_model_without_a_fault_comes_back_as_it_is():
+    tokens = words()
+    model = keras.Model(tokens, L.GlobalAveragePooling1D(name="mean")(embedded(tokens, mask_zero=True)))
+    mended, report = mend(model, ids(), lengths=LENGTHS, progress=False)
+    assert mended is model and report.ok and not report.edits
+
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.pool = L.Embedding(9, 3, name="embedding"), L.GlobalMaxPooling1D(name="pool")
+
+    def call(self, tokens):
+        return self.pool(self.embedding(tokens))
+
+
+def test_a_subclassed_model_gets_advice_with_the_code():
+    mended, report = mend(Own(), ids(), lengths=LENGTHS, progress=False)
+    assert mended is None and not report.ok and not report.edits
+    assert any("'pool'" in line and "MaskedGlobalMaxPooling1D" in line for line in report.left), report.left
+
+
+def test_what_is_mended_in_part_is_given_if_asked_for():
+    tokens = keras.Input((4,), dtype="int32", name="words")
+    pooled = L.GlobalMaxPooling1D(name="pool")(embedded(tokens))
+    mixed = L.Permute((2, 1), name="turn")(L.Dense(4, name="mix")(L.Permute((2, 1), name="turned")(embedded(tokens, "own"))))
+    model = keras.Model(tokens, [pooled, L.GlobalMaxPooling1D(name="mixed")(mixed)])
+    batch, lengths = ids(np.array([4, 2, 3]), 4), np.array([4, 2, 3])
+    mended, report = mend(model, batch, lengths=lengths, partial=True, progress=False)
+    assert mended is not None and not report.ok and report.edits and report.left
+    for whole in (batch[:1], np.full((2, 4), 3)):
+        assert apart(mended(whole), model(whole)) < NOTHING
+
+
+def test_what_would_change_answers_is_refused_with_the_difference():
+    tokens = words()
+    x = embedded(tokens)
+    # where no step is padded, this mask hides all steps
+    hidden = L.MultiHeadAttention(1, 2, name="attention")(x, x, attention_mask=ops.expand_dims(ops.equal(tokens, 0), 1))
+    model = keras.Model(tokens, L.GlobalAveragePooling1D(name="mean")(hidden))
+    mended, report = mend(model, ids(), lengths=LENGTHS, progress=False)
+    assert mended is None and any("'attention'" in line and "would change answers without padding by" in line
+                                  for line in report.refused), report
+
+
+def test_a_batch_without_padding_is_refused():
+    with pytest.raises(ValueError, match="padding"):
+        mend(embedding_without_mask()[0], ids(np.array([5, 5, 5])), lengths=np.array([5, 5, 5]), progress=False)
+
+
+@pytest.mark.parametrize("options, written", [((), False), (("--overwrite",), True)])
+def test_a_file_is_written_over_only_if_asked_for(options, written, tmp_path, capsys):
+    embedding_without_mask()[0].save(tmp_path / "model.keras")
+    np.savez(tmp_path / "batch.npz", words=ids(), lengths=LENGTHS)
+    (tmp_path / "mended.keras").write_text("mine")
+    code = main([str(tmp_path / "model.keras"), "--batch", str(tmp_path / "batch.npz"), "--mend", str(tmp_path / "mended.keras"), *options])
+    assert code == (0 if written else 2)
+    assert ((tmp_path / "mended.keras").read_bytes() != b"mine") == written
+    assert written or "--overwrite" in capsys.readouterr().err
