@@ -271,10 +271,10 @@ def _in_slot(weight):
     "How the name of a weight begins the names of its slots."
     return weight.path.replace("/", "_")
 
-# %% ../nbs/source/surgery.ipynb #de57fd9f
+# %% ../nbs/source/surgery.ipynb #36f0ecf5
 class Rewritten(NamedTuple):
     "A model that was rewritten."
-    model: object  # a keras.Model
+    model: keras.Model
     put_in: dict   # from (names of the models around, name) of each layer that was put in to its anchor, a Source or None
     weights: list  # pairs of an old weight and the new one, where they are two
     shared: list   # names of layers that could not be made anew, and that both models have
