@@ -38,7 +38,7 @@ class EditRow(NamedTuple):
         "An edit is no offence."
         return False
 
-# %% ../nbs/source/mend.ipynb #e601cf76
+# %% ../nbs/source/mend.ipynb #672c2b24
 class MendReport(Report):
     "The edits that were made, in order, and what is left. True if the model keeps the contract in the end."
     columns = "layer or operation", "edit", "padding moved the answers by", "and with it"
@@ -76,7 +76,7 @@ class MendReport(Report):
 
     def cells(self, row):
         inside = f" (in {row.inside})" * bool(row.inside)
-        return f"{row.name}{inside}", row.edit, f"{row.before:.0e}", f"{row.after:.0e}" if row.after > 1e-6 else "0"
+        return f"{row.name}{inside}", row.edit, *(f"{size:.0e}" if size > 1e-6 else "0" for size in (row.before, row.after))
 
     def color(self, row):
         return VALID
