@@ -114,8 +114,7 @@ class Bonus(L.Layer):
 
 
 GRAPHS = [shared_layer, nested_model_called_twice, models_in_models_in_models, operations_with_keywords, lambda_with_a_closure,
-          masks_by_hand, states_handed_on, both_ways, at_each_step, constants_in_the_graph,
-          pytest.param(optional_input, marks=pytest.mark.xfail(strict=True, reason="an optional input is no longer optional")),
+          masks_by_hand, states_handed_on, both_ways, at_each_step, optional_input, constants_in_the_graph,
           dropout_in_a_recurrent_layer, dicts_and_lists_of_outputs]
 
 
@@ -239,8 +238,7 @@ def test_a_layer_gives_the_values_and_the_mask_that_it_should(name, how):
     assert mask_of(first) is None or np.array_equal(mask_of(first), VALID), "the input keeps its mask"
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_float16", pytest.param("float64", marks=pytest.mark.xfail(
-    strict=True, reason="the lowest float64 is made by way of float32"))])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "mixed_float16"])
 def test_the_lowest_value_is_that_of_the_type(dtype):
     layer = mask_layers.FillPadding("lowest", dtype=dtype)
     answer = layer(masked(ops.cast(VALUES, layer.compute_dtype)))
