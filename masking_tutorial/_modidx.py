@@ -1388,6 +1388,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                        'masking_tutorial.mend._further': ('source/mend.html#_further', 'masking_tutorial/mend.py'),
                                        'masking_tutorial.mend._is_new': ('source/mend.html#_is_new', 'masking_tutorial/mend.py'),
                                        'masking_tutorial.mend._leak': ('source/mend.html#_leak', 'masking_tutorial/mend.py'),
+                                       'masking_tutorial.mend._leaks_with_other_weights': ( 'source/mend.html#_leaks_with_other_weights',
+                                                                                            'masking_tutorial/mend.py'),
                                        'masking_tutorial.mend._least': ('source/mend.html#_least', 'masking_tutorial/mend.py'),
                                        'masking_tutorial.mend._measured': ('source/mend.html#_measured', 'masking_tutorial/mend.py'),
                                        'masking_tutorial.mend._named': ('source/mend.html#_named', 'masking_tutorial/mend.py'),

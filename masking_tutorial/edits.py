@@ -268,19 +268,20 @@ def end_mask(
     "End a mask that does not fit what a call gives."
     return _put_behind(place, output, "ends the mask, which belongs to another shape", EndMask, "unmasked")
 
-# %% ../nbs/source/edits.ipynb #f734e448
-def _over_time(operation):
-    "Whether an operation works on the time axis alone."
+# %% ../nbs/source/edits.ipynb #2be37ac5
+def _over_time(operation, rank):
+    "Whether an operation works on the time axis alone, in a tensor of so many axes."
     axis = getattr(operation, "axis", None)
-    return (tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)) == (1,)
+    axes = axis if isinstance(axis, (list, tuple)) else [axis]
+    return len(axes) == 1 and axes[0] in (1, 1 - rank)
 
 
-def _layer_for(operation):
+def _layer_for(operation, rank):
     "A function that makes a layer that does with a mask what an operation does, or None."
     kind = type(operation).__name__
-    if kind == "Mean" and _over_time(operation):
+    if kind == "Mean" and rank == 3 and _over_time(operation, rank):
         return lambda operation: keras.layers.GlobalAveragePooling1D(keepdims=operation.keepdims, name=operation.name)
-    if kind == "Flip" and _over_time(operation):
+    if kind == "Flip" and _over_time(operation, rank):
         return lambda operation: ReverseSequence(name=operation.name)
     return _last_step if kind == "GetItem" else None
 
@@ -318,7 +319,7 @@ def edits_for(
         tried += _stand_ins(bench, own) + _filled(bench, own, 0.0)
     return tried
 
-# %% ../nbs/source/edits.ipynb #dcacee26
+# %% ../nbs/source/edits.ipynb #e53541f7
 def _kind(bench, site):
     operation = _operation(bench, site)
     return type(operation).__name__
@@ -388,7 +389,7 @@ def _stand_ins(bench, site):
     "A layer that keeps padding out in place of a layer or an operation, with the mask that it needs."
     operation = _operation(bench, site)
     kind = COUNTERPARTS.get(type(operation))
-    make = _layer_for(operation) if kind is None else None
+    make = _layer_for(operation, len(site.call.inputs[0].shape)) if kind is None and site.call.inputs else None
     if kind is None and make is None:
         return []
     edit = stand_in(site.place, kind) if kind else Edit(site.place, "becomes a layer that takes a mask", layer=make)

@@ -344,7 +344,7 @@ def _code(cause):
         return [f"{COUNTERPARTS[kind].__name__}(...) in place of {kind.__name__}(...), on an x with a mask"]
     return [remedy.code for remedy in cause.remedies[:1]]
 
-# %% ../nbs/source/mend.ipynb #162e89f4
+# %% ../nbs/source/mend.ipynb #b11a5dff
 BEFOREHAND = "amount", "side", "content", "influence", "neighbours", "mask", "loss", "metrics"  # clauses that cost little
 
 
@@ -377,15 +377,31 @@ def mend(
     with telling(progress) as tell:
         tell("the padding contract")
         contract = asked(model, clauses=BEFOREHAND)
-        if contract.ok and (contract := asked(model)).ok:
-            return model, MendReport([], contract.notes, contract=contract)
+        contract = asked(model) if contract.ok else contract
         repair = _Repair(inputs, options, counted=any(row.offends for row in contract if row.name in ("loss", "metrics", "mask")))
+        kept = MendReport([], contract.notes, contract=contract)
+        if contract.ok and not _leaks_with_other_weights(repair, model):
+            return model, kept
+        if contract.ok:
+            kept.notes.append("with other weights padding would move the answers")
+        if not has_graph(model) and contract.ok:
+            return model, kept
         if not has_graph(model):
             return None, MendReport([], [NO_GRAPH], _advice(model, repair, in_code=True) or [contract.verdict], contract=contract)
         with untouched(model):
             edits, aside, rows = _edits_of(repair, model, tell)
         # outside of `untouched`, which would put the weights of new layers back to what they began with
-        return _proved(repair, model, edits, aside, rows, asked, partial, tell)
+        mended, report = _proved(repair, model, edits, aside, rows, asked, partial, tell)
+        if contract.ok and not (report.ok and report.edits):
+            return model, kept
+        report.notes += kept.notes[-1:] * contract.ok
+        return mended, report
+
+
+def _leaks_with_other_weights(repair, model):
+    with untouched(model) as note:
+        findings = _with_other_weights(repair, model, note) if isinstance(model, keras.Model) else None
+    return findings is not None and bool(findings.causes)
 
 
 NO_GRAPH = "the model has a `call` of its own, and no graph: only a Functional or a built Sequential model can be rewritten"

@@ -258,7 +258,6 @@ def test_the_mended_model_takes_and_gives_what_the_sequential_one_did(plain):
 # What is not mended.
 
 
-@pytest.mark.xfail(strict=True, reason="the axis of an operation is not counted from the end")
 def test_an_axis_may_be_counted_from_the_end():
     tokens = words()
     model = keras.Model(tokens, ops.mean(embedded(tokens, mask_zero=True), axis=-2))
