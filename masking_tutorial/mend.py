@@ -88,7 +88,7 @@ class MendReport(Report):
         contract = None if self.contract is None else self.contract.as_dict()
         return super().as_dict() | {"left": self.left, "refused": self.refused, "contract": contract}
 
-# %% ../nbs/source/mend.ipynb #204b9946
+# %% ../nbs/source/mend.ipynb #051ad1bd
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Trial:
     "A model with some edits."
@@ -137,7 +137,8 @@ def _with_other_weights(repair, model, note):
     for weight in weights:
         values = np.asarray(weight)
         drawn = random.normal(size=values.shape, scale=0.3)  # a bias of zeros will not stay one
-        weight.assign(values * random.choice([-1.0, 1.0], size=values.shape) if values.any() else drawn)
+        # one sign for all that leads to a feature: where every value is negative, zeros are the largest
+        weight.assign(values * random.choice([-1.0, 1.0], size=values.shape[-1:]) if values.any() else drawn)
     try:
         return diagnose(prepare(model, repair.batch, **repair.options), counted=repair.counted)
     except Exception:  # with these weights it may answer with NaN
@@ -344,7 +345,7 @@ def _code(cause):
         return [f"{COUNTERPARTS[kind].__name__}(...) in place of {kind.__name__}(...), on an x with a mask"]
     return [remedy.code for remedy in cause.remedies[:1]]
 
-# %% ../nbs/source/mend.ipynb #b11a5dff
+# %% ../nbs/source/mend.ipynb #cedde404
 BEFOREHAND = "amount", "side", "content", "influence", "neighbours", "mask", "loss", "metrics"  # clauses that cost little
 
 
@@ -364,9 +365,9 @@ def mend(
 ):                     # the mended model, or None if it could not be mended, and a MendReport
     """Make a model with the same weights whose answers no padding changes, and whose answers without padding are the same.
 
-    The model that is given stays as it is; if it keeps the contract already, it is returned itself. The mended one is
-    Functional, has the same names, is compiled alike, and needs this package imported to be loaded. Raises what
-    check_padding raises."""
+    The model that is given stays as it is; if it keeps the contract already, with other weights too, it is returned
+    itself. The mended one is Functional, has the same names, is compiled alike, and needs this package imported to be
+    loaded; its weights may stand in another order, which the report says. Raises what check_padding raises."""
     inputs, own_targets, own_weights, ragged = take_apart(model, make_batch(model, np.random.default_rng(seed)) if batch is None else batch)
     options = {"lengths": ragged if lengths is None else lengths, "side": side, "static": static, "tolerance": tolerance, "seed": seed}
     targets, sample_weight = (own_targets, own_weights) if targets is None else (targets, sample_weight)
