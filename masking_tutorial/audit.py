@@ -11,7 +11,7 @@ from .contract import ask_clauses, check_options, options_of
 from .leaks import leaks_of
 from .observe import untouched
 from .reference import prepare
-from .reports import Report, shortened, telling
+from .reports import Report, shortened, telling, titled
 
 # %% ../nbs/source/audit.ipynb #53eb119f
 class AuditReport(Report):
@@ -62,7 +62,7 @@ def _verdict(contract, leaks):
         return f"{'KEPT' if leaks.ok else leaks.verdict} (the contract could not be tested)"
     if contract.ok and not leaks.ok:
         return leaks.verdict
-    first = f"; first {leaks.first.name}" + f" (in {leaks.first.inside})" * bool(leaks.first.inside) if leaks.first else ""
+    first = f"; first {titled(leaks.first)}" if leaks.first else ""
     return shortened(contract.verdict, first) if len(first) < 60 else contract.verdict
 
 # %% ../nbs/source/audit.ipynb #0b9e924b
@@ -91,6 +91,6 @@ def audit(
             notes.append(f"the contract was not tested: sequence {subject.batch.empty[0]} has no valid step")
         else:
             contract = ask_clauses(subject, options, lambda name: tell(f"the padding contract: {name}"))
-        counted = contract is not None and (contract.clauses["loss"].offends or contract.clauses["mask"].offends)
+        counted = contract is not None and contract.breaks("loss", "mask")
         leaks = leaks_of(subject, lambda step: tell(f"layers and operations: {step}"), counted)
     return AuditReport(contract, leaks, notes)

@@ -37,6 +37,10 @@ class PaddingReport(Report):
         "From the name of a clause to its ClauseRow."
         return {row.name: row for row in self.rows}
 
+    def breaks(self, *names):
+        "Whether one of some clauses is broken."
+        return any(row.offends and row.name in names for row in self.rows)
+
     @property
     def not_tested(self):
         "Names of the clauses that apply and could not be tested."

@@ -6,14 +6,14 @@
 __all__ = ['FILLS', 'EDITS', 'Site', 'site_of', 'Bench', 'mask_source', 'plain_padding', 'carry_over', 'carry_in', 'by_hand',
            'change_by_hand', 'stand_in', 'copy_in', 'end_in', 'end_mask', 'edits_for']
 
-# %% ../nbs/source/edits.ipynb #9223d3af
+# %% ../nbs/source/edits.ipynb #84646363
 from typing import NamedTuple
 import keras
 import numpy as np
 from .blame import COUNTERPARTS, REMEDIES, arguments_for_masks, lost_before
 from .mask_layers import CarryMask, EndMask, FillPadding, MakeMask, MakeMaskFromLengths, MaskAsTensor
 from .masked_layers import LastValidStep, ReverseSequence
-from .surgery import Edit, Place, Source, has_graph
+from .surgery import Edit, Place, Source, has_graph, operation_at
 
 # %% ../nbs/source/edits.ipynb #e32fe7c3
 class Site(NamedTuple):
@@ -65,7 +65,7 @@ class Bench:
         return [(number, self.masks.right(call, "inputs", number), self.masks.state(call, "inputs", number) == "right")
                 for number in sorted(numbers.values())]
 
-# %% ../nbs/source/edits.ipynb #598a003a
+# %% ../nbs/source/edits.ipynb #562c53ff
 def mask_source(
     bench,  # a Bench
     call,   # the Call that stands behind the source
@@ -86,7 +86,7 @@ def _before(bench, call):
         if site and site.call is earlier and site.place.graph == names:
             yield earlier, site
 
-
+# %% ../nbs/source/edits.ipynb #35b5ac8f
 def _donors(bench, call, right):
     "Yield edits and the Source of each tensor before a call that carries the right mask, the nearest one first."
     for earlier, site in _before(bench, call):
@@ -140,7 +140,7 @@ def plain_padding(
     everywhere = equal.all(axis=tuple(range(2, values.ndim)))
     return value.item() if everywhere[~valid].all() and not everywhere[valid].any() else None
 
-# %% ../nbs/source/edits.ipynb #1e8f022d
+# %% ../nbs/source/edits.ipynb #a7d47e82
 def _embedding(bench, call, right):
     "An embedding of this graph that can make the mask, as edits and a Source; None if there is none."
     for earlier, site in _before(bench, call):
@@ -153,7 +153,7 @@ def _embedding(bench, call, right):
             return [make], Source(site.place)
     return None
 
-
+# %% ../nbs/source/edits.ipynb #39e8f526
 def _made_of_inputs(bench, right):
     "Yield edits that make a mask of an input of the model, and the Source."
     batch, arrangement = bench.subject.batch, bench.subject.arrangement()
@@ -174,7 +174,7 @@ def _made_of_inputs(bench, right):
                 place, lengths = Place((), "", numbers[0]), Source(Place((), "", number))
                 yield [_put_behind(place, 0, "makes a mask of the lengths", MakeMaskFromLengths, "mask", lengths, side=axis.side)], Source(place)
 
-# %% ../nbs/source/edits.ipynb #c2e92c3b
+# %% ../nbs/source/edits.ipynb #390cbdb1
 def _put_behind(place, output, words, kind, text, donor=None, **options):
     "Put a layer behind an output of a call."
     def outputs(graph, tensors):
@@ -190,13 +190,9 @@ def carry_over(
     donor,   # Source of a tensor with the mask
 ) -> Edit:
     "Give an output of a call the mask of another tensor."
-    return _put_behind(place, output, f"takes the mask of '{_name(donor)}'", CarryMask, "masked", donor)
+    return _put_behind(place, output, f"takes the mask of '{donor.place.words}'", CarryMask, "masked", donor)
 
-
-def _name(source):
-    return source.place.name or f"input {source.place.number}"
-
-
+# %% ../nbs/source/edits.ipynb #7afeb0d7
 def carry_in(
     place,    # Place of a call
     donors,   # dict from the number of a different input to the Source of its mask; None: it keeps its own
@@ -212,11 +208,11 @@ def carry_in(
             if fill is not None:
                 changed[number] = graph.put(FillPadding, f"{place.name}_filled", None, value=fill, keeps_mask=keeps_mask)(changed[number])
         return changed
-    names = ", ".join(sorted({f"'{_name(donor)}'" for donor in donors.values() if donor is not None}))
+    names = ", ".join(sorted({f"'{donor.place.words}'" for donor in donors.values() if donor is not None}))
     words = [f"is given the mask of {names}"] * bool(names) + [f"padded steps are set to {fill} before it"] * (fill is not None)
     return Edit(place, ", and ".join(words), inputs=inputs, masks=lambda graph, masks: {} if names else masks)
 
-
+# %% ../nbs/source/edits.ipynb #0ce3f067
 def by_hand(
     place,     # Place of a call of a layer
     argument,  # name of the argument
@@ -224,7 +220,7 @@ def by_hand(
     donor,     # Source of a tensor with the mask
 ) -> Edit:
     "Hand a mask to a layer by name."
-    return Edit(place, f"is given {argument}= by hand, of '{_name(donor)}'", masks=lambda graph, masks: {
+    return Edit(place, f"is given {argument}= by hand, of '{donor.place.words}'", masks=lambda graph, masks: {
         **masks, argument: value(graph.put(MaskAsTensor, f"{place.name}_{argument}", None)(graph[donor]))})
 
 
@@ -252,7 +248,7 @@ def copy_in(
     return Edit(place, "is given a copy, which it may take the mask off", inputs=lambda graph, tensors: [
         graph.put(CarryMask, f"{place.name}_copy", None)([tensor, tensor]) for tensor in tensors])
 
-
+# %% ../nbs/source/edits.ipynb #a73e3f61
 def end_in(
     place,  # Place of a call
 ) -> Edit:
@@ -296,7 +292,7 @@ def _last_step(operation):
 FILLS = {"Sum": (0.0,), "Max": ("lowest",), "Amax": ("lowest",), "Min": ("highest",), "Amin": ("highest",), "Prod": (1.0,),
          "Softmax": ("lowest",)}  # by the class of an operation: what padded steps must hold; of others: zeros, or the lowest value
 
-# %% ../nbs/source/edits.ipynb #be07a8d9
+# %% ../nbs/source/edits.ipynb #2c836090
 def edits_for(
     bench,  # a Bench
     cause,  # a Cause
@@ -313,51 +309,42 @@ def edits_for(
         tried += EDITS[name](bench, site)
     tried += _stand_ins(bench, site)
     if not names:
-        fills = FILLS.get(_kind(bench, site), (0.0, "lowest"))
+        fills = FILLS.get(type(_operation(bench, site)).__name__, (0.0, "lowest"))
         tried += [edits for fill in fills for edits in _filled(bench, site, fill)]
     if cause.call is not cause.needs and (own := bench.site(cause.call)) and own.place != site.place:
         tried += _stand_ins(bench, own) + _filled(bench, own, 0.0)
     return tried
 
-# %% ../nbs/source/edits.ipynb #e53541f7
-def _kind(bench, site):
-    operation = _operation(bench, site)
-    return type(operation).__name__
-
-
+# %% ../nbs/source/edits.ipynb #970becb7
 def _operation(bench, site):
     "The layer or operation at a site."
-    model = bench.model
-    for name in site.place.graph:
-        model = model.get_layer(name)
-    return next((each for each in getattr(model, "operations", model.layers) if each.name == site.place.name), site.call.layer)
+    return operation_at(bench.model, site.place) or site.call.layer
 
 
 def _sources(bench, site, all_inputs=False):
     "Edits, and a dict from the number of each input that needs a mask to its Source; None if one cannot be had."
     edits, donors = [], {}
-    places = {number: place for place, (number, _, _) in enumerate(bench.rights(site.call))}
-    for number, right, has in bench.rights(site.call):
+    for place, (number, right, has) in enumerate(bench.rights(site.call)):
         if right is None or site.call.inputs[number].dtype == "bool":
             continue
         if has:
             if all_inputs:
-                donors[places[number]] = None
+                donors[place] = None
             continue
         source = mask_source(bench, site.call, right)
         if source is None:
             return None
-        edits += [edit for edit in source[0] if (edit.place, edit.words) not in {(each.place, each.words) for each in edits}]
-        donors[places[number]] = source[1]
+        edits += [edit for edit in source[0] if edit.key not in {each.key for each in edits}]
+        donors[place] = source[1]
     return (edits, donors) if donors else None
 
-
+# %% ../nbs/source/edits.ipynb #4cb34605
 def _carried(bench, site):
     "The mask is kept where it was lost, so that all that follows has it; or it is carried to this call alone."
     lists = []
     loss = lost_before(bench.masks, site.call)
     if loss is not None and (lost := bench.site(loss.call)) is not None and lost.place.graph == site.place.graph:
-        lists += [edits for edits in _against_loss(bench, loss)]
+        lists += _against_loss(bench, loss)
     sources = _sources(bench, site)
     if sources is None:
         return lists
@@ -384,7 +371,7 @@ def _filled(bench, site, fill):
     keeps_mask = site.call.layer is None or site.call.layer.supports_masking
     return [[*sources[0], carry_in(site.place, sources[1], fill, keeps_mask)]] if sources else []
 
-
+# %% ../nbs/source/edits.ipynb #32b1fa2b
 def _stand_ins(bench, site):
     "A layer that keeps padding out in place of a layer or an operation, with the mask that it needs."
     operation = _operation(bench, site)

@@ -19,6 +19,7 @@ from .leaks import leaks_of
 from .observe import untouched
 from .padding import check_side
 from .reference import prepare
+from .reports import titled
 
 # %% ../nbs/source/guard.ipynb #e92b9b7d
 def culprit_words(
@@ -28,18 +29,16 @@ def culprit_words(
     **options,  # as for check_padding; those that tell how the batch is read are used
 ) -> str:     # two lines: the first layer or operation to blame, and what to do
     "Say who is to blame for a broken contract."
-    counted = any(name in report.clauses and report.clauses[name].offends for name in ("loss", "mask"))
     reading = {name: options[name] for name in ("lengths", "side", "static", "tolerance", "seed") if name in options}
     try:
         with untouched(model) as note:
-            row = leaks_of(prepare(model, batch, note=note, **reading), False, counted).first
+            row = leaks_of(prepare(model, batch, note=note, **reading), False, report.breaks("loss", "mask")).first
     except Exception as error:  # whatever the model raises: the report stands all the same
         return f"first to blame: no layer can be named, for the search {raised_words(error)}\nwhat to do: read the report"
     if row is None:
         row = report.first
         return f"first to blame: no layer; the clause {row.name} is broken\nwhat to do: {row.advice or row.reason}"
-    inside = f" (in {row.inside})" * bool(row.inside)
-    return f"first to blame: {row.name}{inside}, which {row.verdict}\nwhat to do: {row.advice}"
+    return f"first to blame: {titled(row)}, which {row.verdict}\nwhat to do: {row.advice}"
 
 # %% ../nbs/source/guard.ipynb #1adf222d
 class PaddingWarning(UserWarning):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['VERDICTS', 'IN_PLACE', 'NOT_MENDED', 'OPERATION', 'GATHER', 'BY_PLACE', 'TF_FUNCTION', 'NEIGHBOURS', 'OF_OUTPUT',
-           'LeakRow', 'LeakReport', 'Finding', 'Cause', 'Findings', 'in_code', 'advice_on_loss', 'find_leaks',
-           'leaks_of', 'diagnose']
+           'LeakRow', 'LeakReport', 'advice_of', 'Finding', 'Cause', 'Findings', 'in_code', 'advice_on_loss',
+           'find_leaks', 'leaks_of', 'diagnose']
 
 # %% ../nbs/source/leaks.ipynb #ba262edc
 import dataclasses, re
@@ -20,7 +20,7 @@ from .judge import RaisedForGarbage, not_finite, search
 from .masks import get_mask
 from .observe import fate, fate_in_words, is_built_in, observe, untouched
 from .reference import normal_like, prepare, raises, raising_for_mask, Spoiling
-from .reports import LEAK, VALID, Report, draw_calls, shortened, telling
+from .reports import LEAK, VALID, Report, draw_calls, shortened, telling, titled
 
 # %% ../nbs/source/leaks.ipynb #d160f7a6
 VERDICTS = {  # whether it offends, and what it means
@@ -63,17 +63,17 @@ class LeakReport(Report):
     "A LeakRow for each layer and operation that matters, in call order; true if none offends."
     columns = "layer or operation", "fate of the mask", "verdict"
 
-    def __init__(self, rows, notes, summary):
+    def __init__(self, rows, notes, summary, causes=()):
         super().__init__(rows, notes)
         self.summary = summary  # one sentence, as str: what was compared, and what was found
+        self.causes = causes    # a Cause for each call that lets padding through
 
     @property
     def verdict(self):
         if self.first is None:
             return "KEPT: no padding reaches a valid step of the output"
         more = sum(row.offends for row in self.rows) - 1
-        inside = f" (in {self.first.inside})" * bool(self.first.inside)
-        return shortened(f"BROKEN: first {self.first.name}{inside}, which {self.first.verdict}", f"; {more} more" * bool(more))
+        return shortened(f"BROKEN: first {titled(self.first)}, which {self.first.verdict}", f"; {more} more" * bool(more))
 
     def cells(self, row):
         mask = row.mask + ", though promised" * bool(row.promised and row.mask.startswith(("none", "dropped")))
@@ -131,10 +131,15 @@ def _advice_by_group(rows):
     lines = []
     for places in _groups(rows):
         row = rows[places[0]]
-        several = f"{len(places)} x {row.kind}, first " * (len(places) > 1)
-        inside = f" (in {row.inside})" * bool(row.inside)
-        lines.append(f"{several}{row.name}{inside}: {row.advice}" + f" [{row.place}]" * bool(row.place))
+        lines.append(f"{len(places)} x {row.kind}, first " * (len(places) > 1) + advice_of(row))
     return lines
+
+
+def advice_of(
+    row,  # a LeakRow that offends
+):        # str
+    "What is to be done, and where."
+    return f"{titled(row)}: {row.advice}" + f" [{row.place}]" * bool(row.place)
 
 # %% ../nbs/source/leaks.ipynb #3e5001b6
 class Finding(NamedTuple):
@@ -522,7 +527,7 @@ def leaks_of(
             return _report_of_error(dataclasses.replace(subject, run=raised.run), "raises for other values at padded steps: "
                                     "look at valid steps only")
         _of_empty_sequences(findings)
-    return LeakReport(_rows(findings), findings.search.subject.notes, _summary(findings.search))
+    return LeakReport(_rows(findings), findings.search.subject.notes, _summary(findings.search), findings.causes)
 
 
 def _summary(found):

@@ -10,7 +10,7 @@ import keras
 import ml_dtypes
 import numpy as np
 from keras import ops
-from .masks import expand_mask
+from .masks import all_valid, expand_mask
 
 # %% ../nbs/source/mask_layers.ipynb #f94acd90
 class _Copying(keras.layers.Layer):
@@ -65,12 +65,9 @@ class MakeMaskFromLengths(_Copying):
     def compute_mask(self, inputs, mask=None):
         tensor, lengths = inputs[0], ops.cast(ops.reshape(inputs[1], (-1, 1)), "int32")
         # steps are counted, since a model may be built for any number of them
-        steps = ops.ones_like(tensor[(slice(None), slice(None), *[0] * (len(tensor.shape) - 2))], "int32")
+        steps = ops.cast(all_valid(tensor), "int32")
         places, count = ops.cumsum(steps, axis=1) - 1, ops.sum(steps, axis=1, keepdims=True)
         return places < lengths if self.side == "post" else places >= count - lengths
-
-    def compute_output_spec(self, inputs):
-        return keras.KerasTensor(inputs[0].shape, inputs[0].dtype)
 
     def get_config(self):
         return {**super().get_config(), "side": self.side}
@@ -90,7 +87,7 @@ class MaskAsTensor(keras.layers.Layer):
         super().__init__(**{**kwargs, "autocast": False})
 
     def call(self, inputs, mask=None):
-        return ops.ones(ops.shape(inputs)[:2], dtype="bool") if mask is None else ops.cast(mask, "bool")
+        return all_valid(inputs) if mask is None else ops.cast(mask, "bool")
 
     def compute_output_spec(self, inputs, mask=None):
         return keras.KerasTensor(inputs.shape[:2], "bool")

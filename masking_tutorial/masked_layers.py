@@ -15,17 +15,12 @@ import keras
 import numpy as np
 from keras import ops
 from .attention import mask_of_inputs
-from .masks import attach_mask, expand_mask, valid_positions
+from .masks import all_valid, attach_mask, expand_mask, valid_positions
 
 # %% ../nbs/source/masked_layers.ipynb #034fd5ed
 def _filled(tensor, mask):
     "A tensor (batch, time, ...) with zeros at padded steps, and without an implicit mask; as it is if mask is None."
     return tensor if mask is None else ops.where(expand_mask(mask, tensor), tensor, 0)
-
-
-def _all_valid(tensor):
-    "The mask of a tensor (batch, time, ...) without padding."
-    return ops.ones_like(tensor[(slice(None), slice(None), *[0] * (len(tensor.shape) - 2))], "bool")
 
 
 def _has_floats(tensor):
@@ -109,7 +104,7 @@ class MaskedConcatenate(_Merge, keras.layers.Concatenate):
         masks = _masks_of(self, inputs, mask)
         if self._over_features(inputs) or all(each is None for each in masks):
             return super().compute_mask(inputs, mask)
-        masks = [_all_valid(tensor) if each is None else each for tensor, each in zip(inputs, masks)]
+        masks = [all_valid(tensor) if each is None else each for tensor, each in zip(inputs, masks)]
         return ops.concatenate(masks, axis=self.axis % len(inputs[0].shape))
 
     def _over_features(self, inputs):
@@ -357,7 +352,7 @@ class ValidPositions(_OfSteps):
     vectors with MaskedAdd."""
     def call(self, inputs, mask=None):
         mask = mask_of_inputs(self, inputs, mask)
-        return valid_positions(_all_valid(inputs) if mask is None else mask)
+        return valid_positions(all_valid(inputs) if mask is None else mask)
 
     def compute_mask(self, inputs, mask=None):
         return None
@@ -407,7 +402,7 @@ class MaskedFlatten(_OfSteps, keras.layers.Flatten):
         if mask is None and self.steps is None:
             return super().call(inputs)
         steps = _number_of_steps(self)
-        mask = _all_valid(inputs) if mask is None else mask
+        mask = all_valid(inputs) if mask is None else mask
         first = _steps_at(_filled(inputs, mask), _valid_order(mask))
         behind = [(0, 0), (0, steps), *[(0, 0)] * (len(inputs.shape) - 2)]
         first = _refuse_longer(self, ops.pad(first, behind)[:, :steps], _count(mask), steps)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['is_tensor', 'get_mask', 'attach_mask', 'mask_from_lengths', 'as_mask', 'lengths_from_mask', 'is_right_padded',
-           'expand_mask', 'valid_positions']
+           'expand_mask', 'valid_positions', 'all_valid']
 
 # %% ../nbs/source/masks.ipynb #46cae38e
 import keras
@@ -149,3 +149,11 @@ def valid_positions(
 ):         # int32 tensor (batch, time): how many valid steps came before; at padding, a position that a valid step has
     "Count the valid steps of each sequence from 0."
     return keras.ops.maximum(keras.ops.cumsum(keras.ops.cast(mask, "int32"), axis=1) - 1, 0)
+
+# %% ../nbs/source/masks.ipynb #0321aec1
+def all_valid(
+    tensor,  # tensor or KerasTensor (batch, time, ...), of any number of steps
+):           # boolean (batch, time)
+    "The mask of a tensor without padding."
+    # not of its shape: in a graph the number of steps may not be known
+    return keras.ops.ones_like(tensor[(slice(None), slice(None), *[0] * (len(tensor.shape) - 2))], "bool")

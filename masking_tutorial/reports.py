@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VALID', 'PADDING', 'LEAK', 'NO_MATPLOTLIB', 'TABLE_WIDTH', 'Svg', 'new_figure', 'as_svg', 'text_table', 'html_table',
-           'Report', 'shortened', 'wrapped', 'draw_calls', 'telling']
+           'Report', 'shortened', 'wrapped', 'titled', 'draw_calls', 'telling']
 
 # %% ../nbs/source/reports.ipynb #e0a775a5
 import contextlib, html, importlib, io, json, math, sys, textwrap
@@ -239,6 +239,13 @@ def wrapped(
     "Break lines that are too long."
     return [part for line in lines
             for part in (textwrap.wrap(line, width, subsequent_indent="    ", break_on_hyphens=False) or [""])]
+
+# %% ../nbs/source/reports.ipynb #1449fdaf
+def titled(
+    row,  # with `name`, and `inside`: the names of the layers or models around it, joined with "/"
+):        # str
+    "The name of a row, and what it is in."
+    return row.name + f" (in {row.inside})" * bool(row.inside)
 
 # %% ../nbs/source/reports.ipynb #3b2e014e
 def draw_calls(
