@@ -10,6 +10,7 @@ __all__ = ['ATTENTION', 'CONVENTIONS', 'check_mask', 'mask_of_inputs', 'padding_
 import keras
 import numpy as np
 from keras import ops
+from .backend import BACKEND
 from .masks import get_mask
 from .reports import LEAK, PADDING, VALID, Svg, as_svg, new_figure
 
@@ -110,8 +111,8 @@ def _check_segments(segment_ids):
     if len(shape) != 2 or "int" not in dtype:
         raise ValueError(f"the segment ids have the shape {shape} and the dtype {dtype}: "
                          "they must be (batch, time) integers, 0 for padding")
-    if isinstance(ids, np.ndarray) or hasattr(ids, "numpy"):
-        rows = np.flatnonzero((np.asarray(ids) < 0).any(axis=1))
+    if isinstance(ids, np.ndarray) or BACKEND.has_values(ids):
+        rows = np.flatnonzero((BACKEND.to_numpy(ids) < 0).any(axis=1))
         if len(rows):
             raise ValueError(f"row {rows[0]} of the segment ids holds a negative number: segments count from 1, "
                              "and 0 is padding")
@@ -162,8 +163,8 @@ def mask_from_convention(
         return ops.logical_not(mask)
     if convention == "additive" and "float" not in dtype:
         raise ValueError(f"the mask has the dtype {dtype}: an additive mask holds floats")
-    if isinstance(mask, np.ndarray) or hasattr(mask, "numpy"):
-        _check_values(np.asarray(mask), convention)
+    if isinstance(mask, np.ndarray) or BACKEND.has_values(mask):
+        _check_values(BACKEND.to_numpy(mask), convention)
     return ops.equal(mask, 0) if convention == "additive" else ops.not_equal(mask, 0)
 
 
@@ -186,7 +187,7 @@ def show_attention(
 
     Without matplotlib only the text is there. Raises ValueError for a matrix that is not (queries, keys) or holds
     something else than weights, and for words or a mask that do not fit to it."""
-    panels = {title: np.asarray(panel) for title, panel in panels.items()}
+    panels = {title: BACKEND.to_numpy(panel) for title, panel in panels.items()}
     for title, panel in panels.items():
         _check_panel(title, panel, queries, keys, valid)
     text = "\n".join(f"{title}\n{_as_text(panel, valid)}" for title, panel in panels.items())
@@ -211,7 +212,7 @@ def _padding_weights(panel, valid):
     "For each query the weight that goes to padding; None where that is not asked."
     if valid is None or panel.dtype == bool:
         return None
-    return panel.astype("float64")[:, ~np.asarray(valid)].sum(axis=1)
+    return panel.astype("float64")[:, ~BACKEND.to_numpy(valid)].sum(axis=1)
 
 
 def _as_text(panel, valid):

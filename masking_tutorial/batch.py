@@ -9,9 +9,10 @@ __all__ = ['FROM_ZEROS', 'Axis', 'Batch', 'random_like', 'is_float', 'take_apart
 # %% ../nbs/source/batch.ipynb #26082645
 import dataclasses, os, re
 from collections.abc import Mapping
+from typing import Any
 import keras
 import numpy as np
-import tensorflow as tf
+from .backend import BACKEND, is_of_tensorflow
 from .masks import is_right_padded, lengths_from_mask, mask_from_lengths
 from .observe import observe
 
@@ -220,7 +221,7 @@ def take_apart(
 ):          # the inputs, the targets or None, the weights or None, and lengths of a RaggedTensor or None
     "Take a batch of a data set apart, and turn mappings and ragged tensors into what a model takes."
     targets = weights = None
-    from_data = isinstance(batch, (tf.data.Dataset, keras.utils.PyDataset))
+    from_data = isinstance(batch, keras.utils.PyDataset) or is_of_tensorflow(batch, "data.Dataset")
     if from_data:
         batch = _first_of(batch)
     if isinstance(batch, tuple) and (from_data or _holds_targets(model, batch)):
@@ -230,14 +231,19 @@ def take_apart(
     if isinstance(batch, Mapping):
         batch = dict(batch)
     lengths = {}
-    if isinstance(batch, tf.RaggedTensor):
-        return batch.to_tensor().numpy(), targets, weights, batch.row_lengths().numpy()
+    if _is_ragged(batch):
+        ragged: Any = batch
+        return ragged.to_tensor().numpy(), targets, weights, ragged.row_lengths().numpy()
     if isinstance(batch, (dict, list, tuple)):
         for path, leaf in keras.tree.flatten_with_path(batch):
-            if isinstance(leaf, tf.RaggedTensor):
+            if _is_ragged(leaf):
                 lengths["/".join(map(str, path))] = leaf.row_lengths().numpy()
-        batch = keras.tree.map_structure(lambda leaf: leaf.to_tensor().numpy() if isinstance(leaf, tf.RaggedTensor) else leaf, batch)
+        batch = keras.tree.map_structure(lambda leaf: leaf.to_tensor().numpy() if _is_ragged(leaf) else leaf, batch)
     return batch, targets, weights, lengths or None
+
+
+def _is_ragged(leaf):
+    return is_of_tensorflow(leaf, "RaggedTensor")
 
 # %% ../nbs/source/batch.ipynb #8fa00170
 def _first_of(data):
@@ -262,7 +268,7 @@ def as_array(
 ):         # the NumPy array
     "An input as an array. Raises ValueError for what NumPy cannot make one of, such as lists that are not padded yet."
     try:
-        array = np.asarray(leaf)
+        array = BACKEND.to_numpy(leaf)
     except Exception as error:  # of many types, by framework
         raise ValueError(f"input {name} is no array: {' '.join(str(error).split())[:150]} "
                          "(pad a list of sequences first, with pad_sequences)") from error
@@ -396,7 +402,7 @@ def check_ids(
         if not isinstance(count, int) or not hasattr(call.layer, "output_dim") or not call.inputs or not hasattr(
                 call.inputs[0], "numpy"):
             continue
-        ids = np.asarray(call.inputs[0])
+        ids = BACKEND.to_numpy(call.inputs[0])
         if ids.size and (ids == np.round(ids)).all() and (ids.max() >= count or ids.min() < -count):
             worst = ids.max() if ids.max() >= count else ids.min()
             raise ValueError(f"the batch holds the id {int(worst)}, but layer '{call.name}' knows the ids "
@@ -482,9 +488,9 @@ def _made(reader):
     made = {}
     for call in reader.run.calls.values():
         if call.layer is None or isinstance(call.layer, keras.Model) or call.has_mask_in or len(call.outputs) != 1 or (
-                not hasattr(call.masks_out[0], "numpy")):
+                not BACKEND.has_values(call.masks_out[0])):
             continue
-        mask = np.asarray(call.masks_out[0])
+        mask = BACKEND.to_numpy(call.masks_out[0])
         source = next((number for number in reader.timed if mask.shape == reader.leaves[number].shape[:2]
                        and _reads(reader, call, number)), None)
         if source is None:  # it was made from what an operation gave
@@ -498,8 +504,8 @@ def _made(reader):
 def _reads(reader, call, number):
     "Whether a call is given just this input."
     leaf = reader.leaves[number]
-    return any(hasattr(tensor, "numpy") and tuple(tensor.shape) == leaf.shape and leaf.dtype.kind not in "OSU"
-               and np.array_equal(np.asarray(tensor), leaf.astype(np.asarray(tensor).dtype)) for tensor in call.inputs)
+    return any(BACKEND.has_values(tensor) and tuple(tensor.shape) == leaf.shape and leaf.dtype.kind not in "OSU"
+               and np.array_equal(BACKEND.to_numpy(tensor), leaf.astype(BACKEND.dtype(tensor))) for tensor in call.inputs)
 
 
 def _reads_in_another_order(reader, call, number):
@@ -508,7 +514,7 @@ def _reads_in_another_order(reader, call, number):
         return array[np.lexsort(array.reshape(len(array), -1).T)]
 
     leaf = reader.leaves[number]
-    arrays = [np.asarray(tensor) for tensor in call.inputs if hasattr(tensor, "numpy") and tuple(tensor.shape) == leaf.shape]
+    arrays = [BACKEND.to_numpy(tensor) for tensor in call.inputs if BACKEND.has_values(tensor) and tuple(tensor.shape) == leaf.shape]
     return leaf.dtype.kind not in "OSU" and any(
         not np.array_equal(array, leaf) and np.array_equal(sorted_rows(array), sorted_rows(leaf.astype(array.dtype)))
         for array in arrays)

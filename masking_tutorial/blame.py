@@ -11,10 +11,9 @@ import dataclasses, inspect
 from collections.abc import Callable
 import keras
 import numpy as np
-import tensorflow as tf
+from .backend import BACKEND
 from .batch import random_like
 from .compare import as_numbers, deviation, share_apart
-from .judge import NO_NUMBERS
 from .masked_layers import LAYER_COUNTERPARTS
 from .masked_windows import WINDOW_COUNTERPARTS
 from .masks import expand_mask, mask_from_lengths
@@ -55,7 +54,7 @@ class Masks:
             (mask,) = call.named["mask"][:1]
         if mask is not None and (tuple(mask.shape) != tuple(tensor.shape[:2]) or _fits_by_chance(self, call, which, number)):
             return "stale"
-        if tensor.dtype == tf.bool or right is None and (
+        if BACKEND.dtype(tensor) == "bool" or right is None and (
                 mask is not None or len(tensor.shape) < 3 or tuple(tensor.shape[:2]) not in self.shapes):
             return "timeless"  # or, with a mask, one of which nobody knows whether it is right
         return "none" if mask is None else "right" if np.array_equal(mask, right) else "wrong"
@@ -172,7 +171,7 @@ class Remedy:
 
 # %% ../nbs/source/blame.ipynb #8dee499c
 def _by_hand_masks(call):
-    return [np.asarray(mask) for given in call.named.values() for mask in given]
+    return [BACKEND.to_numpy(mask) for given in call.named.values() for mask in given]
 
 
 def _telling(call):
@@ -185,7 +184,7 @@ def _inverse(mask):
 
 # %% ../nbs/source/blame.ipynb #b3c98091
 def _attached(call, rights):
-    return {"change": lambda number, tensor, mask: (tensor, mask if rights[number] is None or not tensor.dtype.is_floating
+    return {"change": lambda number, tensor, mask: (tensor, mask if rights[number] is None or not BACKEND.is_floating(tensor)
                                                     else rights[number])}
 
 
@@ -193,7 +192,7 @@ def _filled(value):
     def changes(call, rights):
         def change(number, tensor, mask):
             right = rights[number]
-            if right is None or not tensor.dtype.is_floating:
+            if right is None or not BACKEND.is_floating(tensor):
                 return tensor, mask
             return keras.ops.where(expand_mask(right, tensor), tensor, keras.ops.cast(value, tensor.dtype)), mask
         return {"change": change}
@@ -213,11 +212,11 @@ def _by_hand(name):
     def changes(call, rights):
         first = call.arguments[0][0] if call.arguments[0] else None
         if name == "mask" and isinstance(first, (list, tuple)):  # a list of tensors has a list of masks
-            return {name: [None if right is None else tf.convert_to_tensor(right) for right in rights[:len(first)]]}
+            return {name: [None if right is None else keras.ops.convert_to_tensor(right) for right in rights[:len(first)]]}
         known = [right for right in rights if right is not None]
         # attention needs the mask of its keys, which follow the queries
         right = known[0] if name == "mask" or rights[-1] is None else rights[-1]
-        return {name: arguments_for_masks(call.layer)[name](tf.convert_to_tensor(right))}
+        return {name: arguments_for_masks(call.layer)[name](keras.ops.convert_to_tensor(right))}
     return changes
 
 
@@ -282,7 +281,7 @@ def mends(
                      for number, right in enumerate(rights)] for one in alone]
             expected = [repeat(one, **remedy.changes(one, right)) for one, right in zip(alone, full)]
             copies = search.subject.copies
-            expected = [[np.asarray(part[:1] if copies > 1 else part) for part in parts] for parts in zip(*expected)]
+            expected = [[BACKEND.to_numpy(part[:1] if copies > 1 else part) for part in parts] for parts in zip(*expected)]
         else:
             expected = [search.reference.of(call, "outputs", number) for number in range(len(outputs))]
     except Exception:  # a layer may refuse a mask, or want one of another shape: then this is no remedy
@@ -331,7 +330,7 @@ def counterpart_mends(
         outputs = repeat(replaced, **_attached(call, rights))
     except Exception:  # ours may refuse what the layer takes, and says so when it is used
         return None
-    expected = [np.asarray(each.outputs[0]) for each in alone]
+    expected = [BACKEND.to_numpy(each.outputs[0]) for each in alone]
     apart = deviation(outputs[0], expected, arrangement)
     return ours if apart is not None and apart.size <= masks.search.subject.tolerance else None
 
@@ -354,5 +353,5 @@ def disturbed_by_neighbours(
     if len(calls) < 2:
         return False
     pairs = [(alone, together[:1]) for alone, together in zip(calls[0].outputs, calls[1].outputs)
-             if alone.dtype not in NO_NUMBERS and alone.shape[:1] == (1,) and alone.shape == together[:1].shape]
+             if BACKEND.has_numbers(alone) and alone.shape[:1] == (1,) and alone.shape == together[:1].shape]
     return any(share_apart(b, a) > subject.tolerance for a, b in pairs)

@@ -12,6 +12,7 @@ import functools, math, re
 from typing import NamedTuple
 import keras
 import numpy as np
+from .backend import BACKEND
 from .batch import is_float
 from .compare import as_numbers, deviation, places, worst_of
 from .observe import observed
@@ -193,7 +194,7 @@ def valid_parts(
         where = places(tuple(output.shape), [array.shape for array in arrays], arrangement)
         if where is None:
             raise NotTested("the outputs have shapes that do not tell what to compare")
-        parts.append([np.asarray(output[index])[None] for index in where])
+        parts.append([BACKEND.to_numpy(output[index])[None] for index in where])
     return parts
 
 
@@ -232,14 +233,14 @@ def make_case(
     if subject.fixed:
         alone = [_valid_steps(output, subject) for output in together]
     else:
-        runs = [[np.asarray(one[:1]) for one in answers(run.answer, subject.copies)] for run in subject.alone]
+        runs = [[BACKEND.to_numpy(one[:1]) for one in answers(run.answer, subject.copies)] for run in subject.alone]
         alone = [list(arrays) for arrays in zip(*runs)]
     return Case(subject, together, alone, options)
 
 
 def _valid_steps(output, subject):
     "For a model of one number of steps: the valid part of each sequence, in an output that has these steps."
-    array, timed = np.asarray(output), len(output.shape) > 2 or len(output.shape) == 2 and len(subject.batch.axes) == 1
+    array, timed = BACKEND.to_numpy(output), len(output.shape) > 2 or len(output.shape) == 2 and len(subject.batch.axes) == 1
     spans = [each[:timed] for each in valid_spans(subject, output)]
     every = valid_indices(subject, output)
     # where some valid steps stand apart from the others, all steps are compared, so that none is forgotten

@@ -9,6 +9,7 @@ __all__ = ['TOLERANCES', 'USUAL_TOLERANCE', 'FAR', 'tolerance_of', 'as_numbers',
 # %% ../nbs/source/compare.ipynb #e41b0539
 from typing import NamedTuple
 import numpy as np
+from .backend import BACKEND
 from .batch import Batch, is_float
 
 # largest difference that counts as equal, as a share of the largest value, for what is computed in these types
@@ -27,7 +28,7 @@ def as_numbers(
     tensor,  # tensor or array; bfloat16 and its like, too
 ):           # the same as a NumPy array of float64, or of integers and booleans
     "A tensor as an array with which NumPy can reckon."
-    array = np.asarray(tensor)
+    array = BACKEND.to_numpy(tensor)
     return array.astype("float64") if is_float(array.dtype) else array
 
 
@@ -50,7 +51,7 @@ def sizes_of(
     close=None, # for each of them where the batch holds the same but for rounding, boolean of its shape; None: nowhere
 ):             # for each array what its differences are a share of: an array that can be broadcast against it
     "What differences are a share of."
-    arrays = [np.asarray(array) for array in arrays]
+    arrays = list(map(BACKEND.to_numpy, arrays))
     if arrays[0].dtype.kind in "biu":
         return [np.ones(1)] * len(arrays)  # another id is another id, however large it is
     numbers = [np.abs(as_numbers(array)) for array in arrays]
@@ -77,7 +78,7 @@ def share_apart(
     b,  # array of the same shape: what the difference is a share of
 ) -> float:
     "The largest difference of two arrays, as a share of the second."
-    return float((difference(a, b) / sizes_of([np.asarray(b)])[0]).max(initial=0))
+    return float((difference(a, b) / sizes_of([b])[0]).max(initial=0))
 
 # %% ../nbs/source/compare.ipynb #4fd6377f
 class Arrangement(NamedTuple):
@@ -150,8 +151,7 @@ def deviation(
     told, where = where is not None, where or places(tuple(tensor.shape), [np.shape(one) for one in alone], arrangement)
     if where is None:
         return None
-    tensor = np.asarray(tensor)
-    alone = [np.asarray(one) for one in alone]
+    tensor, alone = BACKEND.to_numpy(tensor), list(map(BACKEND.to_numpy, alone))
     apart_of = [difference(tensor[place], one[0]) for place, one in zip(where, alone)]
     if not any(apart.any() for apart in apart_of):
         return Deviation(0.0, output=output)

@@ -10,6 +10,7 @@ __all__ = ['FILLS', 'EDITS', 'Site', 'site_of', 'Bench', 'mask_source', 'plain_p
 from typing import NamedTuple
 import keras
 import numpy as np
+from .backend import BACKEND
 from .blame import COUNTERPARTS, REMEDIES, arguments_for_masks, lost_before
 from .mask_layers import CarryMask, EndMask, FillPadding, MakeMask, MakeMaskFromLengths, MaskAsTensor
 from .masked_layers import LastValidStep, ReverseSequence
@@ -146,7 +147,7 @@ def _embedding(bench, call, right):
     for earlier, site in _before(bench, call):
         if earlier.layer is None or getattr(earlier.layer, "mask_zero", True) or not earlier.inputs:
             continue
-        ids = np.asarray(earlier.inputs[0])
+        ids = BACKEND.to_numpy(earlier.inputs[0])
         if ids.shape[:2] == right.shape and "mask_zero" in earlier.layer.get_config() and plain_padding(ids, right) == 0:
             make = Edit(site.place, "makes the mask (mask_zero=True)", layer=lambda layer: type(layer).from_config(
                 {**layer.get_config(), "mask_zero": True}))
@@ -325,7 +326,7 @@ def _sources(bench, site, all_inputs=False):
     "Edits, and a dict from the number of each input that needs a mask to its Source; None if one cannot be had."
     edits, donors = [], {}
     for place, (number, right, has) in enumerate(bench.rights(site.call)):
-        if right is None or site.call.inputs[number].dtype == "bool":
+        if right is None or BACKEND.dtype(site.call.inputs[number]) == "bool":
             continue
         if has:
             if all_inputs:

@@ -7,13 +7,14 @@ __all__ = ['InfluenceRow', 'Influence', 'influence']
 
 # %% ../nbs/source/influence.ipynb #dca7530e
 from typing import NamedTuple
+import keras
 import numpy as np
-import tensorflow as tf
+from .backend import BACKEND
 from .case import make_case
-from .clauses import sources_of, strength_of
+from .clauses import Sources, strength_of
 from .compare import places
-from .observe import observe, untouched
-from .reference import answers, prepare
+from .observe import untouched
+from .reference import prepare
 from .reports import LEAK, PADDING, VALID, Report, as_svg, new_figure
 
 # %% ../nbs/source/influence.ipynb #5e10a73b
@@ -88,42 +89,46 @@ def influence(
 # %% ../nbs/source/influence.ipynb #8a33a72a
 def _influence(case):
     arrangement = case.subject.arrangement()
-    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-        inputs, change, watched = sources_of(case.subject, arrangement, tape)
-        run = observe(case.subject.call, inputs, change, operations=False)
-        if run.error is not None:
-            raise run.error
-        outputs = answers(run.answer, len(case.rows))
-        number = next((number for number, output in enumerate(outputs) if output.dtype.is_floating), None)
-        where = None if number is None else places(
-            tuple(outputs[number].shape), [array.shape for array in case.alone[number]], arrangement)
-        if number is None or where is None or not watched:
-            raise ValueError("no output is a float that depends on floats for each step")
-        timed = case.axis_of(number) is not None
-        direction = case.random.normal(size=outputs[number].shape[2 if timed else 1:]).astype("float32")
-        steps = outputs[number].shape[1] if timed else 1
-        pulled = [tf.reduce_sum(tf.cast(outputs[number][:, step] if timed else outputs[number], "float32") * direction)
-                  for step in range(steps)]
+    sources = Sources(case.subject, arrangement)
+    number = next((number for number, output in enumerate(case.together) if BACKEND.is_floating(output)), None)
+    where = None if number is None else places(
+        tuple(case.together[number].shape), [array.shape for array in case.alone[number]], arrangement)
+    if number is None or where is None or not sources.masks:
+        raise ValueError("no output is a float that depends on floats for each step")
+    timed = case.axis_of(number) is not None
+    gradients = sources.gradients(_steps_of(case, number, timed))
     groups = []  # of the axes, in the order of the batch: which sources follow which
-    for axis, mask in zip(case.batch.axes, case.subject.valid(arrangement)):
-        sources = [tensor for tensor, own in watched if own.shape == mask.shape and np.array_equal(own, mask)]
-        if sources:
-            groups.append((axis, mask, _matrix(tape, pulled, sources, mask, where, timed)))
+    for axis, mask in zip(case.batch.axes, sources.valid):
+        if any(np.array_equal(own, mask) for own in sources.masks.values()):
+            groups.append((axis, mask, _matrix(gradients, mask, where, timed)))
     # the axis whose padding tells most
     axis, valid, matrix = max(groups, key=lambda group: np.nanmax(group[2] * ~group[1][:, None], initial=0))
     names = ", ".join(case.batch.names[number] for number in axis.inputs)
     return _report(case, matrix, valid, f"drawn: output {number} by the steps of {names}")
 
+
+def _steps_of(case, number, timed):
+    "A function from the outputs to a number for each step of one of them, or to one where it has no steps."
+    shape = case.together[number].shape
+    direction = case.random.normal(size=shape[2 if timed else 1:]).astype("float32")
+
+    def numbers(outputs):
+        output = keras.ops.cast(outputs[number], "float32")
+        return [keras.ops.sum(keras.ops.multiply(output[:, step] if timed else output, direction))
+                for step in range(shape[1] if timed else 1)]
+
+    return numbers
+
 # %% ../nbs/source/influence.ipynb #4188dafd
-def _matrix(tape, pulled, sources, valid, where, timed):
+def _matrix(gradients, valid, where, timed):
     "The strongest derivative of each output step by each input step, over some sources; NaN at padded output steps."
-    matrix = np.full((len(valid), len(pulled), valid.shape[1]), np.nan)
-    for step, total in enumerate(pulled):
-        gradients = [gradient for gradient in tape.gradient(total, sources) if gradient is not None]
-        strength = np.max([np.zeros(valid.shape), *map(strength_of, gradients)], axis=0)
+    matrix = np.full((len(valid), len(gradients), valid.shape[1]), np.nan)
+    for step, known in enumerate(gradients):
+        own = [gradient for gradient, mask in known if np.array_equal(mask, valid)]
+        strength = np.max([np.zeros(valid.shape), *map(strength_of, own)], axis=0)
         strength = np.nan_to_num(strength, nan=float(np.finfo("float32").max))  # NaN is an influence
         for place, index in enumerate(where):
-            if not timed or step in range(*index[1].indices(len(pulled))):
+            if not timed or step in range(*index[1].indices(len(gradients))):
                 matrix[place, step] = strength[place]
     return matrix
 

@@ -9,8 +9,8 @@ __all__ = ['masked_sum', 'masked_mean', 'masked_max', 'masked_std', 'MaskedMetri
 # %% ../nbs/source/losses_and_metrics.ipynb #0e591036
 import inspect
 import keras
-import tensorflow as tf
 from keras import ops
+from .backend import BACKEND
 from .masks import expand_mask, get_mask
 
 # %% ../nbs/source/losses_and_metrics.ipynb #3aff9003
@@ -187,8 +187,7 @@ def _known_valid(name, y_pred, mask, sample_weight):
         return ops.logical_and(known[0], known[-1])
     told = (sample_weight is not None and len(sample_weight.shape) > 1
             and (sample_weight.shape[1] != 1 or y_pred.shape[1] == 1))
-    # before it trains on several devices, Keras builds metrics with tensors that have neither values nor masks
-    building = not hasattr(y_pred, "numpy") and tf.distribute.in_cross_replica_context()
+    building = not BACKEND.has_values(y_pred) and BACKEND.builds_metrics()
     if not told and not building:
         raise ValueError(f"metric '{name}' does not know which steps are valid: y_pred carries no mask (lost on "
                          "the way? see trace_masks), and neither mask nor sample_weight (batch, time) is given")

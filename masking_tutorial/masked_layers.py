@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 from .attention import mask_of_inputs
+from .backend import BACKEND
 from .masks import all_valid, attach_mask, expand_mask, valid_positions
 
 # %% ../nbs/source/masked_layers.ipynb #034fd5ed
@@ -369,8 +370,8 @@ def _number_of_steps(layer):
 
 def _refuse_longer(layer, tensor, count, steps):
     "The tensor (batch, steps, ...); ValueError for a sequence of more valid steps, NaN where their number is not known."
-    if hasattr(count, "numpy"):
-        if (longer := np.flatnonzero(count.numpy() > steps)).size:
+    if BACKEND.has_values(count):
+        if (longer := np.flatnonzero(BACKEND.to_numpy(count) > steps)).size:
             raise ValueError(f"layer '{layer.name}': sequence {longer[0]} has {int(count[longer[0], 0])} valid steps, and the "
                              f"layer keeps {steps}: cut the sequence, or give the layer more steps")
         return tensor

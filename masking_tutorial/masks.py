@@ -9,6 +9,8 @@ __all__ = ['is_tensor', 'get_mask', 'attach_mask', 'mask_from_lengths', 'as_mask
 # %% ../nbs/source/masks.ipynb #46cae38e
 import keras
 import numpy as np
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
+from .backend import BACKEND
 from .padding import check_length, check_side
 
 # %% ../nbs/source/masks.ipynb #0f48ccda
@@ -20,7 +22,7 @@ def is_tensor(
 
 # %% ../nbs/source/masks.ipynb #a88ebe27
 def get_mask(
-    tensor,  # a tensor or KerasTensor (TensorFlow backend)
+    tensor,  # a tensor or KerasTensor
 ):           # boolean tensor (batch, time), True where a step is valid; or None
     """Return the mask that Keras attached to a tensor, or None where there is none.
 
@@ -29,7 +31,7 @@ def get_mask(
         several = isinstance(tensor, (list, tuple, dict))
         hint = "ask for each of its tensors" if several else "only what a layer returns can"
         raise TypeError(f"an object of type {type(tensor).__name__} cannot carry a mask: {hint}")
-    return getattr(tensor, "_keras_mask", None)
+    return get_keras_mask(tensor)
 
 # %% ../nbs/source/masks.ipynb #79fad3f8
 @keras.saving.register_keras_serializable(package="masking_tutorial")
@@ -61,7 +63,7 @@ def attach_mask(
     if isinstance(tensor, keras.KerasTensor) or isinstance(mask, keras.KerasTensor):
         return _Attach()([tensor] if mask is None else [tensor, mask])
     copied = keras.ops.copy(tensor)
-    copied._keras_mask = mask
+    set_keras_mask(copied, mask)
     return copied
 
 # %% ../nbs/source/masks.ipynb #929ecbca
@@ -75,10 +77,10 @@ def mask_from_lengths(
     Raises ValueError for lengths that are no list of integers, negative or longer than maxlen. The values of a
     symbolic tensor are not known yet and are not checked."""
     check_side("padding", padding)
-    symbolic = is_tensor(lengths) and not hasattr(lengths, "numpy")
+    symbolic = is_tensor(lengths) and not BACKEND.has_values(lengths)
     if symbolic and maxlen is None:
         raise ValueError("the lengths are symbolic, so the longest is not known yet: pass maxlen")
-    lengths = lengths if symbolic else np.asarray(lengths)
+    lengths = lengths if symbolic else BACKEND.to_numpy(lengths)
     maxlen = maxlen if maxlen is None else check_length("maxlen", maxlen)
     dtype = keras.backend.standardize_dtype(lengths.dtype)
     if len(lengths.shape) != 1 or "int" not in dtype and 0 not in lengths.shape:
@@ -99,7 +101,7 @@ def as_mask(
     mask,          # what should be a mask: boolean array or tensor (batch, time)
 ) -> np.ndarray:   # the same as a NumPy array
     "Return a mask as a NumPy array; raises ValueError where it is not boolean or not (batch, time)."
-    mask = np.asarray(mask)
+    mask = BACKEND.to_numpy(mask)
     if mask.dtype != bool:
         raise ValueError(f"the mask has the dtype {mask.dtype}: a mask is boolean, True where a step is valid "
                          "(write ids != 0, or lengths and mask_from_lengths)")

@@ -10,6 +10,7 @@ import dataclasses, warnings
 from typing import NamedTuple
 import keras
 import numpy as np
+from .backend import BACKEND
 from .batch import is_float, make_batch, take_apart
 from .blame import COUNTERPARTS
 from .compare import share_apart
@@ -140,7 +141,7 @@ def _with_other_weights(repair, model, note):
     random = np.random.default_rng(0)
     note(weights)
     for weight in weights:
-        values = np.asarray(weight)
+        values = BACKEND.to_numpy(weight)
         drawn = random.normal(size=values.shape, scale=0.3)  # a bias of zeros will not stay one
         # one sign for all that leads to a feature: where every value is negative, zeros are the largest
         weight.assign(values * random.choice([-1.0, 1.0], size=values.shape[-1:]) if values.any() else drawn)
@@ -167,9 +168,9 @@ def _begin(repair):
         repair.orders.setdefault(site.place, call.order)
         if call.layer is None:
             continue
-        carried = [np.asarray(mask) for mask in call.masks_in if mask is not None]
+        carried = [BACKEND.to_numpy(mask) for mask in call.masks_in if mask is not None]
         repair.automatic |= {(site.place, name) for name, masks in call.named.items() if masks and all(
-            any(np.array_equal(mask, each) for each in carried) for mask in map(np.asarray, masks))}
+            any(np.array_equal(mask, each) for each in carried) for mask in map(BACKEND.to_numpy, masks))}
     repair.unpadded = _unpadded(trial.subject)
     return trial
 
@@ -181,14 +182,14 @@ def _unpadded(subject):
         batches = [(subject.arrangement().inputs(), full)] * bool(full)
     else:
         batches = [(subject.arrangement([row] * subject.copies, None).inputs(), [0]) for row in subject.rows]
-    return [(inputs, rows, [np.asarray(each)[rows] for each in keras.tree.flatten(subject.call(inputs))]) for inputs, rows in batches]
+    return [(inputs, rows, [BACKEND.to_numpy(each)[rows] for each in keras.tree.flatten(subject.call(inputs))]) for inputs, rows in batches]
 
 
 def _change(repair, subject):
     "The largest change of an answer without padding, as a share of the largest one."
     sizes = [0.0]
     for inputs, rows, before in repair.unpadded:
-        after = [np.asarray(each)[rows] for each in keras.tree.flatten(subject.call(inputs))]
+        after = [BACKEND.to_numpy(each)[rows] for each in keras.tree.flatten(subject.call(inputs))]
         sizes += [share_apart(a, b) if a.shape == b.shape else float("inf") for a, b in zip(after, before)]
     return max(sizes)
 

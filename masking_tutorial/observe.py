@@ -11,8 +11,7 @@ import contextlib, dataclasses, functools, inspect, linecache, sys, threading, w
 from collections import Counter
 import keras
 import numpy as np
-import tensorflow as tf
-from tensorflow.python.framework import op_callbacks
+from .backend import BACKEND
 from .masks import attach_mask, get_mask, is_tensor
 
 # %% ../nbs/source/observe.ipynb #2e5384e0
@@ -156,7 +155,7 @@ class _Keeper:
         self.values, self.unbuilt, self.seen = {}, [], set()
 
     def keep(self, layer):
-        if id(layer) in self.seen or not tf.executing_eagerly():
+        if id(layer) in self.seen or not BACKEND.is_eager():
             return
         states = [state for state in keras.tree.flatten(getattr(layer, "states", None))
                   if isinstance(state, keras.Variable)]
@@ -171,7 +170,7 @@ class _Keeper:
             if id(variable) not in self.values:
                 # a call on symbolic tensors changes no state, and has no values
                 with contextlib.suppress(NotImplementedError):
-                    self.values[id(variable)] = variable, variable.numpy()
+                    self.values[id(variable)] = variable, BACKEND.to_numpy(variable.value)
 
     def restore(self):
         for variable, value in self.values.values():
@@ -179,28 +178,6 @@ class _Keeper:
         for layer in self.unbuilt:
             if layer.built:
                 layer.reset_state()
-
-# %% ../nbs/source/observe.ipynb #88f32866
-class _Quiet:
-    "Keeps TensorFlow from warning that a model is compiled anew for each length, for as long as anyone asks for it."
-    def __init__(self):
-        self.lock, self.users = threading.Lock(), 0
-
-    def __enter__(self):
-        with self.lock:
-            if not self.users:
-                self.level = tf.get_logger().level
-                tf.get_logger().setLevel("ERROR")
-            self.users += 1
-
-    def __exit__(self, *error):
-        with self.lock:
-            self.users -= 1
-            if not self.users:
-                tf.get_logger().setLevel(self.level)
-
-
-_quiet = _Quiet()
 
 # %% ../nbs/source/observe.ipynb #2e58a8f0
 @contextlib.contextmanager
@@ -210,7 +187,7 @@ def untouched(
     "Put all states of a model back as they were when the block ends; no warning tells of what happens inside."
     keeper = _Keeper()
     keeper.note([*getattr(model, "non_trainable_variables", []), *getattr(model, "metrics_variables", [])])
-    with _hooks.show_calls_to(keeper=keeper), _quiet:
+    with _hooks.show_calls_to(keeper=keeper), BACKEND.quiet(), BACKEND.without_gradients():
         try:
             yield keeper.note
         finally:
@@ -285,7 +262,7 @@ class _Recorder:
         self.paused = False
         self.warnings = 0    # about masks, of the calls that have not ended yet
         self.symbolic = False
-        self.listener = functools.partial(_of_operation, self)  # one object, so that it can be taken off again
+        self.listener = functools.partial(_of_operation, self)
         self.listens = False
 
     def begin(self, name, layer):
@@ -311,7 +288,7 @@ def _outputs_of(recorder, call, outputs):
     "The call with its outputs, and what it returns."
     flat = keras.tree.flatten(outputs)
     tensors = [one for one in flat if is_tensor(one)]
-    recorder.symbolic |= not all(hasattr(tensor, "numpy") for tensor in tensors)
+    recorder.symbolic |= not all(BACKEND.has_values(tensor) for tensor in tensors)
     call = dataclasses.replace(call, outputs=tuple(tensors), masks_out=tuple(map(get_mask, tensors)))
     if recorder.change is None or recorder.symbolic:
         return call, outputs
@@ -329,11 +306,12 @@ def _outputs_of(recorder, call, outputs):
 def _of_layer(recorder, original, layer, args, kwargs):
     "Call a layer, and record the call."
     # what runs in a graph has no values, and runs again without these calls
-    if recorder.closed() or not tf.executing_eagerly() and recorder.operations:
+    if recorder.closed() or not BACKEND.is_eager() and recorder.operations:
         return original(layer, *args, **kwargs)
-    args, kwargs = keras.tree.map_structure(_as_tensor, (args, kwargs))
+    with _listening(recorder, False):
+        args, kwargs = keras.tree.map_structure(_as_tensor, (args, kwargs))
     tensors, named, takes_mask = sort_arguments(layer, args, kwargs)
-    recorder.symbolic |= not all(hasattr(tensor, "numpy") for tensor in tensors)
+    recorder.symbolic |= not all(BACKEND.has_values(tensor) for tensor in tensors)
     path, order = recorder.begin(layer.name, layer)
     before = recorder.warnings
     call = Call(path, order, layer.name, type(layer).__name__, layer, "", tuple(tensors),
@@ -358,24 +336,21 @@ def _of_layer(recorder, original, layer, args, kwargs):
 
 def _as_tensor(leaf):
     "An array as a tensor, as Keras itself is about to make it."
-    return tf.convert_to_tensor(leaf) if isinstance(leaf, np.ndarray) and leaf.ndim and leaf.dtype.kind in "biuf" else leaf
+    return keras.ops.convert_to_tensor(leaf) if isinstance(leaf, np.ndarray) and leaf.ndim and leaf.dtype.kind in "biuf" else leaf
 
 # %% ../nbs/source/observe.ipynb #4090dd4f
 @contextlib.contextmanager
 def _listening(recorder, listen):
-    "Have TensorFlow tell of the operations inside of the block, or not."
-    before = recorder.listens
-    _listen(recorder, listen and recorder.operations)
+    "Have the backend tell of the operations inside of the block, or not."
+    before, recorder.listens = recorder.listens, listen and recorder.operations
     try:
-        yield
+        if recorder.listens == before:
+            yield
+        else:
+            with BACKEND.operations_to(recorder.listener if recorder.listens else None):
+                yield
     finally:
-        _listen(recorder, before)
-
-
-def _listen(recorder, listen):
-    if listen != recorder.listens:
-        (op_callbacks.add_op_callback if listen else op_callbacks.remove_op_callback)(recorder.listener)
-        recorder.listens = listen
+        recorder.listens = before
 
 # %% ../nbs/source/observe.ipynb #4f781d28
 def _reached(recorder, layer, args, kwargs):
@@ -386,16 +361,14 @@ def _reached(recorder, layer, args, kwargs):
         recorder.reached[path] = tuple(mask for masks in named.values() for mask in masks)
 
 # %% ../nbs/source/observe.ipynb #142a86da
-def _of_operation(recorder, kind, inputs, attributes, outputs, op_name=None, graph=None):
+def _of_operation(recorder, kind, function_name, inputs, outputs):
     "Record an operation that has run."
     layer = recorder.stack[-1][1] if recorder.stack else None
     # what gives a layer its first weights is not part of its call
-    if graph is not None or recorder.closed() or layer is not None and not getattr(layer, "built", True):
+    if recorder.closed() or layer is not None and not getattr(layer, "built", True):
         return None
-    kind = kind.decode() if isinstance(kind, bytes) else kind
     name, place = _place()
-    if kind.startswith("__"):  # as in __inference_name_12, a function that TensorFlow has compiled
-        kind, name = "tf.function", "_".join(kind.strip("_").split("_")[1:-1])
+    name = function_name or name
     path, order = recorder.begin(f"{name or kind} {place}".strip(), None)
     call = Call(path, order, name or kind, kind, None, place, tuple(inputs), tuple(map(get_mask, inputs)), {},
                 ((), {}), False)
@@ -408,10 +381,10 @@ def _of_operation(recorder, kind, inputs, attributes, outputs, op_name=None, gra
 # %% ../nbs/source/observe.ipynb #7908e929
 def _of_graph_operation(recorder, original, operation, args, kwargs):
     "Call an operation of a Functional model, and record the call."
-    if recorder.closed() or not recorder.operations or not tf.executing_eagerly():
+    if recorder.closed() or not recorder.operations or not BACKEND.is_eager():
         return original(operation, *args, **kwargs)
     tensors = [tensor for tensor in keras.tree.flatten((args, kwargs)) if is_tensor(tensor)]
-    recorder.symbolic |= not all(hasattr(tensor, "numpy") for tensor in tensors)
+    recorder.symbolic |= not all(BACKEND.has_values(tensor) for tensor in tensors)
     path, order = recorder.begin(operation.name, operation)
     call = Call(path, order, operation.name, type(operation).__name__, None, "", tuple(tensors), tuple(map(get_mask, tensors)), {},
                 (args, kwargs), False)
@@ -427,6 +400,9 @@ def _of_graph_operation(recorder, original, operation, args, kwargs):
     return outputs
 
 # %% ../nbs/source/observe.ipynb #35fa9575
+_NOT_OF_THE_USER = "keras.", "tensorflow.", "torch.", "numpy.", "contextlib", "masking_tutorial.backend"  # modules
+
+
 def _place():
     "The name of the Keras operation, if it is one of a Functional model, and else the line of the user's code."
     frame = sys._getframe(2)
@@ -434,7 +410,7 @@ def _place():
         owner = frame.f_locals.get("self")
         if isinstance(owner, keras.Operation) and not isinstance(owner, keras.layers.Layer):
             return owner.name, ""
-        if not frame.f_globals.get("__name__", "").startswith(("keras.", "tensorflow.", "numpy.")):
+        if not frame.f_globals.get("__name__", "").startswith(_NOT_OF_THE_USER):
             line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
             return "", f"{line or frame.f_lineno} (in {frame.f_code.co_name})"
         frame = frame.f_back

@@ -11,7 +11,7 @@ import dataclasses, functools
 from collections.abc import Mapping
 import keras
 import numpy as np
-import tensorflow as tf
+from .backend import BACKEND
 from .batch import (
     FROM_ZEROS, Batch, NothingToLearn, choose_rows, is_float, is_told, make_batch, random_like, read_batch)
 from .compare import Arrangement, deviation, difference, sizes_of, tolerance_of
@@ -72,7 +72,7 @@ def answers(
     if wrong or not flat:
         raise ValueError(f"the model returns {wrong[0] if wrong else 'nothing'}, which is no tensor: return what its layers "
                          "give, without turning it into NumPy")
-    if any(one.dtype == tf.string for one in flat):
+    if not all(map(BACKEND.has_numbers, flat)):
         raise ValueError("the model returns strings, which have no differences")
     wrong = [tuple(one.shape) for one in flat if tuple(one.shape[:1]) != (rows,)]
     if wrong:
@@ -88,7 +88,7 @@ def _check_repeats(subject, earlier):
     same = all(np.array_equal(leaf, own) for leaf, own in zip(keras.tree.flatten(inputs), subject.batch.leaves))
     again = earlier if earlier is not None and same else subject.call(inputs)
     for a, b in zip(answers(subject.together.answer, rows), answers(again, rows)):
-        most = min(1e-6, subject.tolerance) * max(np.max(sizes_of([np.asarray(a)])[0]), 1)
+        most = min(1e-6, subject.tolerance) * max(np.max(sizes_of([a])[0]), 1)
         if a.shape != b.shape or difference(a, b).max(initial=0) > most:
             raise ValueError("the model gives two answers for the same batch (randomness, or a state that changes): "
                              "it cannot be tested")
@@ -109,7 +109,7 @@ def free_call(
 
 
 def _tensors(batch):
-    return keras.tree.map_structure(lambda leaf: leaf if keras.ops.is_tensor(leaf) else tf.convert_to_tensor(leaf), batch)
+    return keras.tree.map_structure(lambda leaf: leaf if keras.ops.is_tensor(leaf) else keras.ops.convert_to_tensor(leaf), batch)
 
 # %% ../nbs/source/reference.ipynb #984e905e
 def prepare(
@@ -180,7 +180,7 @@ def out_of_step(
 # %% ../nbs/source/reference.ipynb #5f736de0
 def _all_alike(subject):
     "Whether all sequences have the same answer, where one does not depend on their number of steps."
-    answered = [[np.asarray(output[0]) for output in keras.tree.flatten(run.answer)] for run in subject.alone]
+    answered = [[BACKEND.to_numpy(output[0]) for output in keras.tree.flatten(run.answer)] for run in subject.alone]
     return len(answered) > 1 and all(a.shape == b.shape and np.array_equal(a, b) for each in answered
                                      for a, b in zip(each, answered[0]))
 
@@ -231,8 +231,8 @@ def _moved(subject):
         except Exception:  # of any type: whether sequences can stand alone is found out later
             return []
         for number, (output, own) in enumerate(zip(outputs, alone)):
-            array = np.asarray(own)
-            apart = deviation(np.asarray(output)[rows], [array[place:place + 1] for place in range(len(array))],
+            array = BACKEND.to_numpy(own)
+            apart = deviation(BACKEND.to_numpy(output)[rows], [array[place:place + 1] for place in range(len(array))],
                               subject.arrangement(rows), number)
             if apart is not None and apart.size > subject.tolerance:
                 found.append((apart.size, rows[apart.row]))
@@ -244,7 +244,7 @@ def _awaken(run, note):
     weights = {id(weight): weight for call in run.calls.values() if call.layer is not None
                for weight in call.layer.trainable_variables}
     asleep = [weight for weight in weights.values() if weight.name not in ("bias", "beta") and is_float(weight.dtype)
-              and not np.asarray(weight.value).any()]
+              and not BACKEND.to_numpy(weight.value).any()]
     note(asleep)
     random = np.random.default_rng(0)
     for weight in asleep:
@@ -350,9 +350,9 @@ def _valid_in_copy(output, timed):
         longer = output.shape[1] - tensor.shape[1]
         if tensor.dtype != output.dtype or tensor.shape[2:] != output.shape[2:]:
             continue
-        whole, part = (np.asarray(one) for one in ((output, tensor) if longer > 0 else (tensor, output)))
+        whole, part = (BACKEND.to_numpy(one) for one in ((output, tensor) if longer > 0 else (tensor, output)))
         for place in range(start if longer > 0 else 0, abs(longer) + 1):
-            if np.array_equal(whole[:, place:place + part.shape[1]], part, equal_nan=tensor.dtype.is_floating):
+            if np.array_equal(whole[:, place:place + part.shape[1]], part, equal_nan=BACKEND.is_floating(tensor)):
                 if longer < 0:
                     return own[:, place:place + part.shape[1]]
                 valid = np.ones(whole.shape[:2], bool) if valid is None else valid
@@ -448,7 +448,7 @@ def makes_mask(
     if call.layer is None or isinstance(call.layer, keras.Model) or call.has_mask_in or len(call.outputs) != 1 or call.masks_out[0] is None:
         return None
     # a stale mask does not fit; another one belongs to an input that is padded differently
-    mask, shape = np.asarray(call.masks_out[0]), tuple(call.outputs[0].shape)
+    mask, shape = BACKEND.to_numpy(call.masks_out[0]), tuple(call.outputs[0].shape)
     fits = len(shape) > 2 and shape[:2] == mask.shape and any(np.array_equal(mask, each) for each in valid)
     return mask if fits else None
 
@@ -458,7 +458,7 @@ def begins_features(
     arrangement,  # Arrangement of its batch
 ):                # a function from a Call and the masks of the axes to the mask of its steps, or to None
     "Tell layers that are the first to return features for each step, as an embedding does."
-    leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(arrangement.inputs())]
+    leaves = [BACKEND.to_numpy(leaf) for leaf in keras.tree.flatten(arrangement.inputs())]
     axis_of = {number: place for place, axis in enumerate(subject.batch.axes) for number in axis.inputs}
 
     def mask_of(call, valid):
@@ -470,12 +470,12 @@ def begins_features(
             return None  # it is given sequences in another order, or others
         # ids, which a Functional model may have cast to floats, have no features yet
         timed = [tensor for tensor in call.inputs if tuple(tensor.shape[:2]) == tuple(output.shape[:2])]
-        if not timed or any(len(tensor.shape) > 2 for tensor in timed) or len(output.shape) < 3 or not output.dtype.is_floating:
+        if not timed or any(len(tensor.shape) > 2 for tensor in timed) or len(output.shape) < 3 or not BACKEND.is_floating(output):
             return None
         read = [number for number, leaf in enumerate(leaves) if any(_same_values(tensor, leaf) for tensor in timed)]
         if read:  # an input that is not varied may have as many steps
             return next((valid[axis_of[number]] for number in read if number in axis_of), None)
-        if any(tensor.dtype.is_floating for tensor in timed):  # as many units as steps, by chance
+        if any(BACKEND.is_floating(tensor) for tensor in timed):  # as many units as steps, by chance
             return None
         return next((mask for mask in valid if mask.shape == tuple(output.shape[:2])), None)
 
@@ -484,7 +484,7 @@ def begins_features(
 
 def _same_values(tensor, leaf):
     return (tuple(tensor.shape) == leaf.shape and leaf.dtype.kind not in "OSU"
-            and np.array_equal(np.asarray(tensor), leaf.astype(np.asarray(tensor).dtype)))
+            and np.array_equal(BACKEND.to_numpy(tensor), leaf.astype(BACKEND.dtype(tensor))))
 
 # %% ../nbs/source/reference.ipynb #492943a5
 class Spoiling:
@@ -503,7 +503,7 @@ class Spoiling:
             return None
         self.spoiled.append(call.name)
         output = call.outputs[0]
-        garbage = tf.cast(self.draw(tuple(output.shape)), output.dtype)
+        garbage = keras.ops.cast(self.draw(tuple(output.shape)), output.dtype)
         return [attach_mask(keras.ops.where(expand_mask(mask, output), output, garbage), call.masks_out[0])]
 
 # %% ../nbs/source/reference.ipynb #b91c85bd
@@ -573,5 +573,5 @@ def _masks_made(subject, numbers, by_hand):
     if by_hand:
         shapes = {mask.shape for mask in subject.valid(subject.arrangement())}
         masks += [output for call in run.calls.values() for output in call.outputs
-                  if output.dtype == tf.bool and tuple(output.shape[:2]) in shapes]
-    return {(mask.shape, mask.tobytes()) for mask in map(np.asarray, (mask for mask in masks if mask is not None))}
+                  if BACKEND.dtype(output) == "bool" and tuple(output.shape[:2]) in shapes]
+    return {(mask.shape, mask.tobytes()) for mask in map(BACKEND.to_numpy, (mask for mask in masks if mask is not None))}

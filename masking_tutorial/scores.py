@@ -8,10 +8,11 @@ __all__ = ['IN_WORDS', 'ADVICE', 'Scores', 'scores_of', 'loss', 'metrics', 'regu
 # %% ../nbs/source/scores.ipynb #af5f81c5
 import keras
 import numpy as np
-import tensorflow as tf
+from .backend import BACKEND
 from .batch import as_array, padded_anew
 from .case import (
     BROKEN, KEPT, BadInput, ClauseRow, NotApplicable, NotTested, needs_freedom, raised_words, register_clause)
+from .clauses import strength_of
 from .compare import as_numbers
 from .masks import attach_mask, get_mask
 
@@ -33,20 +34,23 @@ class Scores:
         "x, y and the weights, as a model takes them, with more padding; `drawn`: with other legal targets at padded steps."
         x = self.case.subject.arrangement(more=more).inputs()
         y, weights = _packed(self, "targets", self.targets, more, drawn), _packed(self, "sample_weight", self.weights, more, False)
-        return tuple(keras.tree.map_structure(tf.convert_to_tensor, part) if part is not None else None
+        return tuple(keras.tree.map_structure(keras.ops.convert_to_tensor, part) if part is not None else None
                      for part in (x, y, weights))
 
     def measure(self, more=0, drawn=False):
         "Losses and metrics by name, as `evaluate` gives them; run step by step, so that nothing is compiled anew."
         model, (x, y, weights) = self.model, self.data(more, drawn)
         model.reset_metrics()
-        if self.case.subject.call is model:
+        own_step = BACKEND.name == "jax" and type(model).test_step is not keras.Model.test_step
+        if own_step:  # without side effects, so that only Keras knows how it is called
+            logs = model.test_on_batch(x, y, weights, return_dict=True)
+        elif self.case.subject.call is model and BACKEND.name != "jax":
             logs = model.test_step((x, y, weights))
         else:
             predicted = self.case.subject.call(x)
             loss = model.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weights, training=False)
             logs = {**model.compute_metrics(x, y, predicted, weights), "loss": loss}
-        return {name: float(np.mean(as_numbers(tf.convert_to_tensor(value)))) for name, value in _flat(logs).items()}
+        return {name: float(np.mean(as_numbers(value))) for name, value in _flat(logs).items()}
 
 # %% ../nbs/source/scores.ipynb #3260c47e
 def _leaves(case, name):
@@ -162,7 +166,7 @@ def _not_finite(scores, name, value):
     "A broken clause for a loss that is NaN or infinite; NotTested where the data at valid steps are to blame."
     what = "NaN" if np.isnan(value) else "infinite"
     sources = [("the targets", leaf, axis) for leaf, axis in zip(scores.targets, scores.axes)]
-    sources += [("the predictions", np.asarray(output), scores.case.axis_of(number))
+    sources += [("the predictions", BACKEND.to_numpy(output), scores.case.axis_of(number))
                 for number, output in enumerate(scores.outputs)]
     for words, array, axis in sources:
         wrong = ~np.isfinite(as_numbers(array).astype("float64")) | (np.abs(as_numbers(array).astype("float64")) > 1e18)
@@ -266,19 +270,22 @@ def _share(a, b):
 def _counted(scores, reasons):
     "A broken clause if the loss has a derivative by predictions at padded steps."
     x, y, weights = scores.data()
-    predicted = keras.tree.flatten(scores.case.subject.call(x))
     structure = scores.case.subject.call(x)
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        leaves = [attach_mask(tf.identity(output), get_mask(output)) for output in predicted]
-        for leaf in leaves:
-            tape.watch(leaf)
-        value = scores.model.compute_loss(x=x, y=y, y_pred=keras.tree.pack_sequence_as(structure, leaves),
-                                          sample_weight=weights, training=False)
-    for number, gradient in enumerate(tape.gradient(value, leaves)):
+    predicted = keras.tree.flatten(structure)
+    floats = [number for number, output in enumerate(predicted) if BACKEND.is_floating(output)]
+
+    def loss(tensors):
+        changed = dict(zip(floats, tensors))
+        leaves = [attach_mask(changed.get(number, output), get_mask(output)) for number, output in enumerate(predicted)]
+        return [scores.model.compute_loss(x=x, y=y, y_pred=keras.tree.pack_sequence_as(structure, leaves),
+                                          sample_weight=weights, training=False)]
+
+    (gradients,) = BACKEND.gradients(loss, [predicted[number] for number in floats])
+    for number, gradient in zip(floats, gradients):
         axis = scores.axes[number] if number < len(scores.axes) else None
         if gradient is None or axis is None or gradient.shape[1] != axis.steps:
             continue
-        strength = np.abs(as_numbers(tf.convert_to_tensor(gradient))).reshape(*gradient.shape[:2], -1).max(axis=-1)
+        strength = strength_of(gradient)
         valid = axis.valid[list(scores.case.rows)]
         reasons.append("its derivative by predictions at padded steps")
         share = np.nan_to_num(strength[~valid], nan=np.inf).max() / (np.nan_to_num(strength[valid]).max() or 1.0)

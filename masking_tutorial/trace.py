@@ -9,7 +9,7 @@ __all__ = ['MaskRow', 'MaskTrace', 'trace_masks']
 from typing import NamedTuple
 import keras
 import numpy as np
-import tensorflow as tf
+from .backend import BACKEND
 from .observe import calls_per_step, fate, fate_in_words, is_built_in, observe, untouched
 from .reports import LEAK, PADDING, VALID, Report, Svg, as_svg, html_table, new_figure
 
@@ -53,7 +53,7 @@ def _stale(call):
 # %% ../nbs/source/trace.ipynb #d2668815
 def _one_or_tuple(masks):
     "One mask, or a tuple of masks, as arrays where their values are known."
-    masks = [mask.numpy() if hasattr(mask, "numpy") else mask for mask in masks]
+    masks = [BACKEND.to_numpy(mask) if BACKEND.has_values(mask) else mask for mask in masks]
     return masks[0] if len(masks) == 1 else tuple(masks) or None
 
 
@@ -160,10 +160,10 @@ class _Weaver:
 def _same(one, leaf):
     "Whether something is a copy of an input of the batch."
     if tuple(one.shape) != tuple(leaf.shape) or not len(leaf.shape) or not all(
-            isinstance(each, np.ndarray) or hasattr(each, "numpy") for each in (one, leaf)):
+            isinstance(each, np.ndarray) or BACKEND.has_values(each) for each in (one, leaf)):
         return False
     with np.errstate(all="ignore"):
-        return bool(np.array_equal(np.asarray(one), np.asarray(leaf)))
+        return bool(np.array_equal(BACKEND.to_numpy(one), BACKEND.to_numpy(leaf)))
 
 
 def _differs(mask, others):
@@ -213,7 +213,7 @@ def _tokens(leaf):
     "An input of the batch as an array to show, where it holds a number or a word for each step."
     if isinstance(leaf, keras.KerasTensor):
         return None
-    array = np.asarray(leaf)
+    array = BACKEND.to_numpy(leaf)
     return array if array.ndim == 2 and array.dtype.kind in "iuUSO" else None
 
 
@@ -596,7 +596,7 @@ def trace_masks(
     built = []
 
     def whole(layer):
-        if not tf.executing_eagerly():
+        if not BACKEND.is_eager():
             built.append(layer)
         return calls_per_step(layer)
 

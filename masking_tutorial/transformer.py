@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 from .attention import ATTENTION, causal_mask, check_mask, combine_masks, mask_of_inputs, padding_mask
+from .backend import BACKEND
 from .masks import expand_mask, valid_positions
 
 # %% ../nbs/source/transformer.ipynb #f38082e9
@@ -26,9 +27,9 @@ def _checked_positions(layer, positions, inputs):
 
 def _refuse_outside(layer, positions, wrong):
     "Raise ValueError for the first valid step outside the table, where values are known."
-    if hasattr(wrong, "numpy") and wrong.numpy().any():
-        row, step = np.argwhere(wrong.numpy())[0]
-        place = np.broadcast_to(positions.numpy(), wrong.shape)[row, step]
+    if BACKEND.has_values(wrong) and (outside := BACKEND.to_numpy(wrong)).any():
+        row, step = np.argwhere(outside)[0]
+        place = np.broadcast_to(BACKEND.to_numpy(positions), outside.shape)[row, step]
         raise ValueError(f"layer '{layer.name}': sequence {row} has a valid step at position {place}, but the "
                          f"positions are 0 to {layer.max_steps - 1} (max_steps={layer.max_steps})")
 
