@@ -57,6 +57,8 @@ class Runs(Values):
     name: str               # as Keras has it
     title: str              # as its makers write it
     sees_operations = True  # whether `operations_to` tells of anything
+    chooses_rows = True     # whether what is compiled may pick rows whose number is not known before
+    fit_loses_masks = False  # whether metrics get predictions without their masks in `fit`
     compiler: str           # what compiles, by name
     why_not_compiled = ""   # where Keras compiles nothing unless asked: that, in words
 
@@ -230,7 +232,8 @@ class _TensorFlow(_TensorFlowListens, Backend):
 class _Jax(Backend):
     "JAX: derivatives of functions, and what is compiled has one number of steps."
     name, title, compiler = "jax", "JAX", "jax.jit"
-    sees_operations = False
+    sees_operations = chooses_rows = False
+    fit_loses_masks = True
 
     def __init__(self):
         import jax
@@ -318,6 +321,11 @@ class _Torch(Backend):
     def is_concrete(self, tensor):
         # where shapes are found out, tensors hold nothing, or ones
         return self.is_eager() and tensor.device.type != "meta"
+
+    def to_numpy(self, tensor):
+        if not isinstance(tensor, self.torch.Tensor) or tensor.dtype == self.torch.bfloat16:
+            return super().to_numpy(tensor)
+        return tensor.detach().cpu().numpy().copy()  # it would change with the tensor
 
     def without_gradients(self):
         return self.torch.no_grad()

@@ -56,10 +56,15 @@ class TemporalSplit(keras.layers.Layer):
 
     Returns a list of two tensors (batch, time / 2, features...). Raises ValueError for an odd number of steps."""
     def call(self, inputs):
-        if inputs.shape[1] is not None and inputs.shape[1] % 2:
-            raise ValueError(f"layer '{self.name}' got {inputs.shape[1]} steps: "
-                             "an odd number has no two halves; pad to an even one")
+        self.compute_output_shape(inputs.shape)
         return ops.split(inputs, 2, axis=1)
+
+    def compute_output_shape(self, shape):
+        rows, steps, *features = shape
+        if steps is not None and steps % 2:
+            raise ValueError(f"layer '{self.name}' got {steps} steps: "
+                             "an odd number has no two halves; pad to an even one")
+        return [(rows, None if steps is None else steps // 2, *features)] * 2
 
     def compute_mask(self, inputs, mask=None):
         return None if mask is None else ops.split(mask, 2, axis=1)

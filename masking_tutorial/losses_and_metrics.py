@@ -189,8 +189,10 @@ def _known_valid(name, y_pred, mask, sample_weight):
             and (sample_weight.shape[1] != 1 or y_pred.shape[1] == 1))
     building = not BACKEND.has_values(y_pred) and BACKEND.builds_metrics()
     if not told and not building:
-        raise ValueError(f"metric '{name}' does not know which steps are valid: y_pred carries no mask (lost on "
-                         "the way? see trace_masks), and neither mask nor sample_weight (batch, time) is given")
+        lost = (f"in fit Keras hands metrics none with {BACKEND.title}: pass sample_weight" if BACKEND.fit_loses_masks
+                else "lost on the way? see trace_masks")
+        raise ValueError(f"metric '{name}' does not know which steps are valid: y_pred carries no mask ({lost}), "
+                         "and neither mask nor sample_weight (batch, time) is given")
     return _checked_mask(ops.ones(ops.shape(y_pred)[:2], "bool"), y_pred, "y_pred")
 
 # %% ../nbs/source/losses_and_metrics.ipynb #ba54b32a
@@ -243,6 +245,19 @@ class _Around(keras.metrics.Metric):
     def from_config(cls, config):
         return cls(keras.saving.deserialize_keras_object(config["metric"]), name=config["name"])
 
+# %% ../nbs/source/losses_and_metrics.ipynb #3697361f
+def _count_by_weights(masked, valid, tensors, more):
+    "Update the metric of a MaskedMetric with all steps, those of padding with the weight 0."
+    if not _takes_weights(masked.metric):
+        raise ValueError(f"metric '{masked.metric.name}' takes no sample_weight, and in a step that {BACKEND.title} compiles only weights "
+                         "can leave padding out: compile the model with run_eagerly=True")
+    valid = ops.reshape(valid, (-1,))
+    chosen = ops.where(valid, ops.arange(ops.shape(valid)[0]), ops.argmax(valid))
+    rows = [ops.where(ops.any(valid), taken, ops.zeros_like(taken)) for taken in (_as_steps(tensor, chosen) for tensor in tensors)]
+    weights = more.get("sample_weight")
+    weights = ops.cast(valid, "float32") if weights is None else ops.where(valid, ops.reshape(weights, (-1,)), 0)
+    masked.metric.update_state(*rows, sample_weight=weights)
+
 # %% ../nbs/source/losses_and_metrics.ipynb #21ab6353
 @keras.saving.register_keras_serializable(package="masking_tutorial")
 class MaskedMetric(_Around):
@@ -273,6 +288,9 @@ class MaskedMetric(_Around):
         the metric does not take."""
         tensors, weights = _as_tensors(self.metric, y_true, y_pred, sample_weight)
         valid, tensors, more = _counted_steps(self.name, tensors, weights, mask)
+        if not BACKEND.chooses_rows and not BACKEND.has_values(valid):
+            _count_by_weights(self, valid, tensors, more)
+            return
         chosen = ops.nonzero(ops.reshape(valid, (-1,)))[0]
 
         def update():

@@ -47,10 +47,22 @@ class Scores:
         elif self.case.subject.call is model and BACKEND.name != "jax":
             logs = model.test_step((x, y, weights))
         else:
-            predicted = self.case.subject.call(x)
-            loss = model.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weights, training=False)
-            logs = {**model.compute_metrics(x, y, predicted, weights), "loss": loss}
-        return {name: float(np.mean(as_numbers(value))) for name, value in _flat(logs).items()}
+            return self.computed(more, drawn)
+        return _as_floats(logs)
+
+    def computed(self, more=0, drawn=False, masks=True):
+        "The same from the predictions; `masks`: whether they keep their masks."
+        model, (x, y, weights) = self.model, self.data(more, drawn)
+        model.reset_metrics()
+        predicted = self.case.subject.call(x)
+        if not masks:
+            predicted = keras.tree.map_structure(lambda output: attach_mask(output, None), predicted)
+        loss = model.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weights, training=False)
+        return _as_floats({**model.compute_metrics(x, y, predicted, weights), "loss": loss})
+
+
+def _as_floats(logs):
+    return {name: float(np.mean(as_numbers(value))) for name, value in _flat(logs).items()}
 
 # %% ../nbs/source/scores.ipynb #3260c47e
 def _leaves(case, name):
@@ -322,6 +334,9 @@ def metrics(case):
         for name in names:
             if _share(before[name], after[name]) > case.tolerance:
                 found.setdefault(name, (before[name], after[name]))
+    if not found and BACKEND.fit_loses_masks:
+        found = _changed_in_fit(scores, names)
+        varied["as in fit, where Keras hands them no mask"] = 0, False
     if not found:
         return ClauseRow("", KEPT, f"{', '.join(names)}, with {' and '.join(varied)}", 0.0)
     words = "; ".join(f"{name} is {old:.4g}, and {new:.4g} with other padding" for name, (old, new) in found.items())
@@ -340,6 +355,18 @@ def _says_nothing(scores):
         len(np.unique(leaf[axis.valid].reshape(int(axis.valid.sum()), -1), axis=0)) > 1
         and (leaf[axis.valid] == leaf[~axis.valid][0]).reshape(int(axis.valid.sum()), -1).all(axis=-1).any()
         for leaf, axis in timed)
+
+
+def _changed_in_fit(scores, names):
+    """The metrics that count padding in `fit` alone, each with two values.
+
+    With JAX the predictions come out of the function that is differentiated, and leave their masks there."""
+    try:
+        with_masks, without = scores.computed(), scores.computed(masks=False)
+    except Exception as error:
+        raise NotTested(f"in fit, Keras hands metrics no mask with {BACKEND.title}, and so one {raised_words(error)}") from error
+    return {name: (with_masks[name], without[name]) for name in names
+            if _share(with_masks[name], without[name]) > scores.case.tolerance}
 
 # %% ../nbs/source/scores.ipynb #0ac8cff4
 @register_clause("regularizers")

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 import keras
+from .backend import BACKEND
 from .observe import sort_arguments
 
 # %% ../nbs/source/surgery.ipynb #91be2c14
@@ -234,7 +235,7 @@ def copy_weights(
         raise CannotBeRewritten(f"layer '{old.name}' (of type {type(old).__name__}) made anew has other weights: "
                                 f"{len(new.variables)} in place of {len(old.variables)}, or of other shapes")
     for weight, source in zip(new.variables, old.variables):
-        weight.assign(source)
+        weight.assign(BACKEND.to_numpy(source))  # a copy: JAX gives the memory of a variable away when it trains
         if weight.trainable != source.trainable:
             weight.trainable = source.trainable
 
@@ -284,7 +285,7 @@ def _copy_slots(old, new, weights):
         source = slots.get(names.get(of_weight, "") + name[len(of_weight):])
         if source is None or source.shape != slot.shape:
             raise ValueError(f"its optimizer has no '{slot.path}'")
-        slot.assign(source)
+        slot.assign(BACKEND.to_numpy(source))
 
 
 def _slot_name(slot):

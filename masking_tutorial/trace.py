@@ -71,7 +71,10 @@ def _row(call, run):
                    _line(call))
 
 
-_SIGNS = {"AddV2": "+", "Mul": "*", "Sub": "-", "RealDiv": "/", "Neg": "-", "StridedSlice": "[...]", "ConcatV2": "Concat"}
+_SIGNS = {"AddV2": "+", "Mul": "*", "Sub": "-", "RealDiv": "/", "Neg": "-", "StridedSlice": "[...]", "ConcatV2": "Concat",
+          # of PyTorch
+          "add": "+", "mul": "*", "multiply": "*", "sub": "-", "subtract": "-", "div": "/", "truediv": "/", "neg": "-",
+          "getitem": "[...]", "cat": "Concat"}
 
 
 def _line(call):
@@ -120,7 +123,7 @@ def _steps(run):
     return steps, opened
 
 # %% ../nbs/source/trace.ipynb #ad88cbd6
-_WITHOUT_VALUES = {"Shape", "Size", "Rank", "ZerosLike", "OnesLike"}  # the values of a tensor do not go through these
+_WITHOUT_VALUES = {"Shape", "Size", "Rank", "ZerosLike", "OnesLike", "zeros_like", "ones_like"}  # the values of a tensor do not go through these
 
 
 class _Weaver:
@@ -147,7 +150,7 @@ class _Weaver:
         sources = [each for each in sources if each[0] is not None]
         if call.is_operation and (not sources or call.kind in _WITHOUT_VALUES):
             return
-        if call.is_operation and call.kind in ("Cast", "Identity") and not call.has_mask_in:
+        if call.is_operation and call.kind in ("Cast", "Identity", "to", "type", "clone") and not call.has_mask_in:
             self.made.update((id(output), sources[0][0]) for output in call.outputs)
             return
         self.nodes.append(call)
