@@ -246,6 +246,7 @@ def test_a_dataset_of_features_leaves_batch_and_steps_open():
     assert Batches(arrays, batch_size=2, dtype="float32").as_dataset().element_spec.shape.as_list() == [None, None, 3]
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("source", ["PyDataset", "two workers", "tf.data"])
 def test_every_sequence_comes_once_an_epoch_in_fit(source):
     class Noting(keras.Model):

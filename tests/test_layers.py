@@ -120,6 +120,7 @@ def test_a_layer_gives_the_same_eager_functional_and_compiled(name):
         assert_alike(arrays(model.predict_on_batch(IDS)), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.tensorflow
 @each_layer
 def test_a_layer_works_in_mixed_precision(name):
     model, layer = functional(name)
@@ -164,6 +165,7 @@ def values_and_gradients(layer, vectors, mask):
     return arrays(valid), arrays(gradients)
 
 
+@pytest.mark.tensorflow
 @each_layer_of_vectors
 @pytest.mark.parametrize("padding", ["post", "pre"])
 @pytest.mark.parametrize("content", [math.nan, math.inf, -1e30, 7.0])
@@ -181,6 +183,7 @@ def test_what_the_padding_holds_changes_no_value_and_no_gradient(name, padding, 
     assert np.any(at_inputs[mask]) and not np.any(at_inputs[~mask])
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("name", OF_IDS)
 def test_the_vector_of_the_padding_changes_no_value_and_no_gradient(name):
     layer = ALL[name]()
@@ -201,6 +204,7 @@ def test_the_vector_of_the_padding_changes_no_value_and_no_gradient(name):
     assert_alike(*found, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.tensorflow
 @each_layer
 def test_a_row_of_padding_gives_finite_values_and_gradients(name):
     model, _ = functional(name)

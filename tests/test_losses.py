@@ -50,6 +50,7 @@ def test_reductions_are_those_of_the_valid_steps(lengths, features, padding):
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.tensorflow
 @each_reduction
 @pytest.mark.parametrize("per_sequence", [False, True])
 @pytest.mark.parametrize("mask", [VALID, VALID & False, VALID & [[False], [True], [False], [True]]], ids=["some", "none", "rows"])
@@ -63,6 +64,7 @@ def test_gradients_are_finite_and_zero_at_padding(reduction, per_sequence, mask)
         assert (gradient[mask] == 1).all()
 
 
+@pytest.mark.tensorflow
 def test_gradients_are_finite_where_all_weights_are_zero():
     values, weights = tf.Variable(np.ones((4, 8))), tf.Variable(np.zeros((4, 8), "float32"))
     with tf.GradientTape() as tape:
@@ -70,6 +72,7 @@ def test_gradients_are_finite_where_all_weights_are_zero():
     assert result == 0 and all(np.isfinite(one).all() for one in tape.gradient(result, [values, weights]))
 
 
+@pytest.mark.tensorflow
 @each_reduction
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "int64", "bool"])
 def test_dtypes(reduction, dtype):
@@ -98,6 +101,7 @@ def test_the_mask_that_values_carry_is_used(reduction):
     np.testing.assert_array_equal(reduction(with_mask(values, ~VALID), VALID), reduction(values, VALID))
 
 
+@pytest.mark.tensorflow
 @each_reduction
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_reductions_compile(reduction, jit_compile):
@@ -461,6 +465,7 @@ class Behind(keras.Model):
         return self.graph(ids)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("run_eagerly", [False, True])
 def test_a_lost_mask_is_an_error_in_a_compiled_model(run_eagerly):
     model = Behind()
@@ -470,6 +475,7 @@ def test_a_lost_mask_is_an_error_in_a_compiled_model(run_eagerly):
         model.evaluate(IDS, np.zeros(VALID.shape), verbose=0)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("lost", [False, True])
 def test_under_a_distribution_strategy(lost):
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
@@ -495,6 +501,7 @@ def ctc_alone():
     return [float(keras.losses.ctc(SPOKEN[row:row + 1, :labels[row]], FRAMES[row:row + 1, :LENGTHS[row]])[0]) for row in range(4)]
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("steps", [8, 40])
 @pytest.mark.parametrize("padding", [0.0, 30.0, np.nan])
 def test_ctc_is_that_of_the_frames_alone_and_so_is_its_gradient(steps, padding):
@@ -512,6 +519,7 @@ def test_ctc_is_that_of_the_frames_alone_and_so_is_its_gradient(steps, padding):
         ops.ctc_loss(SPOKEN, np.nan_to_num(wide), (SPOKEN != 0).sum(axis=1), LENGTHS), ctc_alone(), rtol=1e-5)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "bfloat16"])
 def test_blanks_in_a_saved_model(tmp_path, dtype):
     model = keras.Sequential([keras.Input((None,)), layers.Embedding(10, 5, mask_zero=True), BlankAtPadding(dtype=dtype)])
@@ -538,6 +546,7 @@ def test_blanks_need_a_mask(logits, mask, message):
 # What the chapter relies on: if Keras changes this, the chapter has to.
 
 
+@pytest.mark.tensorflow
 def test_ctc_of_keras_counts_every_frame_and_labels_below_zero():
     whole = float(keras.losses.CTC()(SPOKEN, FRAMES))
     assert not np.isclose(whole, np.mean(ctc_alone()), rtol=1e-2)
@@ -578,6 +587,7 @@ def test_no_metric_of_keras_is_right_for_two_batches(name):
 # The regularizer.
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_the_penalty_is_that_of_the_valid_steps(policy):
     keras.mixed_precision.set_global_policy(policy)

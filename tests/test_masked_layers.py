@@ -158,6 +158,7 @@ def test_without_a_mask_it_is_the_layer_of_keras(name):
     assert get_mask(output) is None and np.array_equal(output, case.call(case.theirs(), tensors))
 
 
+@pytest.mark.tensorflow
 @each_case
 def test_gradients_stop_at_padding_and_an_empty_sequence_gives_no_nan(name):
     case = CASES[name]
@@ -362,6 +363,7 @@ def test_flatten_has_valid_steps_first_and_zeros_behind(side, more):
     assert np.array_equal(MaskedFlatten.from_config(plain.get_config())(VALUES), plain(VALUES))
 
 
+@pytest.mark.tensorflow
 def test_flatten_says_what_it_cannot_do():
     x, valid = padded("post")
     with pytest.raises(ValueError, match="sequence 1 has 5 valid steps, and the layer keeps 4"):
@@ -394,6 +396,7 @@ def test_repeat_vector_takes_steps_and_mask_of_its_source():
 HOLES = np.array([[0, 1, 1, 0, 1, 0], [0] * 6, [1] * 6], bool)
 
 
+@pytest.mark.tensorflow
 def test_steps_by_their_place_among_the_valid_ones():
     x = attach_mask(np.where(HOLES[:, :, None], VALUES[0, :, :6], np.nan), HOLES)
     last, turned, places = LastValidStep()(x), ReverseSequence()(x), ValidPositions()(x)
@@ -413,6 +416,7 @@ def test_steps_by_their_place_among_the_valid_ones():
     assert np.array_equal(ValidPositions()(plain), np.tile(np.arange(9), (3, 1)))
 
 
+@pytest.mark.tensorflow
 def test_keep_mask_around_layers_that_lose_it(tmp_path):
     words = attach_mask(np.array([["a", "b"], ["b", ""]]), np.array([[True, True], [True, False]]))
     looked_up = KeepMask(layers.StringLookup(vocabulary=["a", "b"]))(words)

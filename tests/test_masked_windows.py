@@ -123,6 +123,7 @@ def test_each_sequence_gets_what_it_gets_alone(name):
         assert_right(answers, outputs, get_mask(outputs), side)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("name", [*EACH_CLASS, "Conv valid 3 1", "MaxPooling valid 3 1"])
 def test_gradients_are_those_of_each_sequence_alone(name):
     original, ours = pair(name)
@@ -152,6 +153,7 @@ def test_without_padding_a_layer_is_that_of_keras(name):
     np.testing.assert_allclose(ours(batch, mask=np.ones((2, 9), bool)), original(batch), atol=1e-6)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("name", ["Conv same 2 3", "MaxPooling valid 4 2", "ConvTranspose valid 2 3", "GlobalMaxPooling True", "ZeroPadding"])
 def test_steps_may_be_unknown(name):
     original, ours = pair(name)
@@ -163,6 +165,7 @@ def test_steps_may_be_unknown(name):
         assert_right(answers_of(original), in_graph([batch, valid]), ours.compute_mask(None, valid), side)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("name", ["Conv same 2 3", "MaxPooling valid 4 2", "Cropping"])
 def test_a_layer_is_compiled_by_xla_with_its_gradients(name):
     original, ours = pair(name)
@@ -181,6 +184,7 @@ def test_a_layer_is_compiled_by_xla_with_its_gradients(name):
     assert np.isfinite(gradient).all() and not gradient.numpy()[~mask].any()
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("name", EACH_CLASS)
 def test_half_precision_keeps_padding_out(name):
     original, ours = pair(name, dtype="mixed_float16")

@@ -67,6 +67,7 @@ def test_the_longest_sequence_sets_the_steps_of_the_mask():
     assert mask_from_lengths([2, 0, 3]).tolist() == [[True, True, False], [False] * 3, [True] * 3]
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "int64"])
 @pytest.mark.parametrize("padding", ["pre", "post"])
 def test_a_symbolic_mask_is_that_of_numpy(dtype, padding):
@@ -150,6 +151,7 @@ def test_a_mask_is_read_from_a_tensor_and_from_a_stand_in():
     assert isinstance(mask, keras.KerasTensor) and (mask.shape, mask.dtype) == ((None, 3), "bool")
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("tensor", [tf.constant([1]), keras.Input((3,)), tf.Variable([1.0])])
 def test_a_tensor_without_a_mask_has_none(tensor):
     assert get_mask(tensor) is None
@@ -205,6 +207,7 @@ def test_a_picture_shows_the_tokens_as_they_are():
         assert f">{token}</text>" in source
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("kind", [np.array, tf.constant, tuple])
 def test_a_batch_of_any_kind_is_drawn_alike(kind):
     ids, mask = [[711, 0], [73, 9]], [[True, False], [True, True]]
@@ -368,6 +371,7 @@ def variants(values):
     yield ops.convert_to_tensor(values)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("values", [np.ones((2, 3, 4), "float32"), np.array([[1, 2, 0], [3, 0, 0]]), np.array([["a", "b", ""]])],
                          ids=["floats", "ids", "words"])
 def test_a_mask_is_attached_to_a_copy(values):
@@ -411,6 +415,7 @@ def test_a_mask_is_taken_off_a_symbolic_tensor():
     assert get_mask(attach_mask(embedded, None)) is None and get_mask(embedded) is not None
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("axes", [(), (4,), (4, 5)])
 def test_a_mask_gets_the_axes_of_a_tensor(axes):
     mask = mask_from_lengths([2, 3], 3)

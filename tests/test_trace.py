@@ -338,6 +338,7 @@ class Everything(keras.Model):
         return [variable.numpy() for variable in self.variables] + states(self.lstm)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("raises", [False, True])
 @pytest.mark.parametrize("trainable", [False, True])
 def test_a_model_keeps_its_weights_states_and_seeds(raises, trainable):
@@ -446,6 +447,7 @@ class Warns(layers.Layer):
         return inputs
 
 
+@pytest.mark.tensorflow
 def test_warnings_about_masks_become_part_of_the_trace_and_others_go_to_the_caller():
     warns = Warns(name="warns")
     warns.supports_masking = True
@@ -456,6 +458,7 @@ def test_warnings_about_masks_become_part_of_the_trace_and_others_go_to_the_call
     assert [row.warned for row in trace] == [False, False, True]
 
 
+@pytest.mark.tensorflow
 def test_warnings_about_masks_stay_in_the_trace_where_they_would_be_errors():
     embed, flatten = embedding(), layers.Flatten(name="flatten")
     with warnings.catch_warnings():
@@ -510,6 +513,7 @@ def in_thread(function, *arguments):
     return result
 
 
+@pytest.mark.tensorflow
 def test_two_threads_get_a_trace_each_and_a_third_gets_none():
     call, show, filters = keras.layers.Layer.__call__, warnings.showwarning, list(warnings.filters)
     both_began, first_ended = threading.Barrier(2), threading.Event()
@@ -597,6 +601,7 @@ def woven(trace):
     return {(names[edge.start], names[edge.end], "mask" * edge.alive, edge.cut) for edge in trace.flow.edges}
 
 
+@pytest.mark.tensorflow
 def test_a_flow_has_branches_and_shows_where_an_operation_loses_the_mask():
     embed, other, dense = embedding("tokens"), layers.Embedding(5, 4, name="others"), layers.Dense(2, name="dense")
     trace = trace_masks(lambda ids: dense(embed(ids) + other(ids)), IDS)
@@ -695,6 +700,7 @@ def test_whatever_a_model_takes_can_be_drawn(batch):
     assert fates(trace) == [("embedding", "made"), ("pool", "used")] and "pool" in trace.figure().source
 
 
+@pytest.mark.tensorflow
 def test_frames_are_closed_at_a_depth():
     inside = keras.Sequential([layers.Dropout(0.5, name="dropout"), layers.Dense(3, name="dense")], name="inside")
     model = keras.Sequential([embedding(), inside], name="model")
