@@ -11,6 +11,12 @@ NB ?=
 # One benchmark for `make bench`, or all of them.
 BENCH ?=
 
+# The backend of Keras for `make test`. The notebooks show what TensorFlow gives: with another one the tests run that are
+# about none.
+BACKEND ?= tensorflow
+TESTS ?= $(addprefix tests/test_,$(addsuffix .py,attention backends batch batching compare layers losses mask_layers \
+	masked_layers masked_windows masks trace))
+
 # The module for `make mutants`.
 MODULE ?= padding
 
@@ -36,8 +42,13 @@ lab: $(INSTALLED) ## Open the course in JupyterLab
 	@# The address that is printed leads to the index too, which it would not with a file as argument.
 	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
-test: $(INSTALLED) ## Re-run every notebook cell, compare its output, and run the other tests
+test: $(INSTALLED) ## Re-run every notebook cell, compare its output, and run the other tests (BACKEND=torch: of the package alone)
+ifeq ($(BACKEND),tensorflow)
 	$(BIN)/python -m pytest
+else
+	@$(if $(filter torch,$(BACKEND)),$(BIN)/python $(PIP) -c constraints.txt -e '.[torch]')
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest --dist load $(TESTS)
+endif
 
 bench: $(INSTALLED) ## Measure padding, training, the debugger, imports and notebooks (one: BENCH=training)
 	@$(BIN)/python $(PIP) -c constraints.txt -e '.[bench]'

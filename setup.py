@@ -29,6 +29,7 @@ setup(
         "figures": figures,
         "dev": figures + settings["dev_requirements"].split(),
         "bench": figures + settings["bench_requirements"].split(),
+        "torch": settings["torch_requirements"].split(),
         "mutants": settings["mutants_requirements"].split(),
     },
 )
