@@ -10,7 +10,7 @@ import importlib, operator, reprlib
 from array import array
 from collections import UserString
 from collections.abc import Mapping, MappingView, Set
-from itertools import chain
+from itertools import chain, repeat
 import numpy as np
 
 # %% ../nbs/source/padding.ipynb #5d0c1b7e
@@ -214,17 +214,38 @@ def ranges(starts, lengths):
     return np.cumsum(steps, out=steps)
 
 # %% ../nbs/source/padding.ipynb #e182416c
+def _empty_rows(count, maxlen, padding, lengths, features, dtype, fill):
+    "An array (sequences, maxlen, features...) full of `fill`, the same in one row, and where each sequence begins there."
+    shape = (count, maxlen, *features)
+    padded = np.full(shape, fill, dtype) if any(fill.tobytes()) else np.zeros(shape, dtype)
+    return padded, padded.reshape(count * maxlen, *features), np.arange(count) * maxlen + (maxlen - lengths) * (padding == "pre")
+
+
 def write(flat, lengths, maxlen, padding, fill):
     "Write flat values, (values, features...), into an array (sequences, maxlen, features...) full of `fill`."
-    shape, dtype = (len(lengths), maxlen, *flat.shape[1:]), np.result_type(flat, fill)
-    padded = np.full(shape, fill, dtype) if any(fill.tobytes()) else np.zeros(shape, dtype)
-    starts = np.arange(len(lengths)) * maxlen + (maxlen - lengths) * (padding == "pre")
-    rows = padded.reshape(len(lengths) * maxlen, *flat.shape[1:])
+    padded, row, starts = _empty_rows(len(lengths), maxlen, padding, lengths, flat.shape[1:], np.result_type(flat, fill), fill)
     if len(flat) < 100 * len(lengths):
-        rows[ranges(starts, lengths)] = flat
+        row[ranges(starts, lengths)] = flat
     else:  # so long that it is quicker to copy sequence by sequence
         for start, length, stop in zip(starts.tolist(), lengths.tolist(), np.cumsum(lengths).tolist()):
-            rows[start:start + length] = flat[stop - length:stop]
+            row[start:start + length] = flat[stop - length:stop]
+    return padded
+
+# %% ../nbs/source/padding.ipynb #86a00060
+SHORT = 100  # steps of an array on average, below which it is quicker to put all of them together first
+
+
+def write_arrays(sequences, lengths, maxlen, padding, dtype, fill):
+    "Write numbers (steps,) of the type `dtype` into an array as `write` does; None for other arrays, and for short ones."
+    if lengths.sum() < SHORT * len(lengths) or dtype.kind not in "biufc":
+        return None
+    # there is one object for each of NumPy's own types, and to compare objects is quick
+    if set(map(operator.attrgetter("ndim"), sequences)) != {1} or not all(
+            map(operator.is_, map(operator.attrgetter("dtype"), sequences), repeat(dtype))):
+        return None
+    padded, row, starts = _empty_rows(len(lengths), maxlen, padding, lengths, (), np.result_type(dtype, fill), fill)
+    for start, stop, sequence in zip(starts.tolist(), (starts + lengths).tolist(), sequences):
+        row[start:stop] = sequence
     return padded
 
 # %% ../nbs/source/padding.ipynb #43b0a536
@@ -421,6 +442,9 @@ def pad_sequences(
         from_start = truncating == "pre"
         sequences = [one[max(len(one) - maxlen, 0):] if from_start else one[:maxlen] for one in sequences]
         lengths = lengths - cut
+    padded = write_arrays(sequences, lengths, maxlen, padding, dtype, fill) if kinds == {np.ndarray} else None
+    if padded is not None:
+        return padded
     flat = flatten(sequences, kinds, dtype, cut * (truncating == "pre"))
     _check_words(value, flat)
     return write(flat, lengths, maxlen, padding, fill)
