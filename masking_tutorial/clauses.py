@@ -11,7 +11,7 @@ import functools, math, pathlib, tempfile
 import keras
 import numpy as np
 from .backend import BACKEND
-from .batch import is_float, random_like
+from .batch import is_float, is_told, random_like
 from masking_tutorial.case import (
     BROKEN, KEPT, ClauseRow, NotApplicable, NotTested, judged, model_only, needs_freedom, raised_words, register_clause,
     valid_parts)
@@ -147,10 +147,17 @@ def _not_varied(case, allowed, where):
     valid = case.subject.valid(case.subject.arrangement())
     run = observe(case.subject.call, case.subject.arrangement().inputs(), operations=False)
     made = [mask for call in run.calls.values() if (mask := where(call, valid)) is not None]
-    missing = [case.batch.names[number] for axis, mask in zip(case.batch.axes, valid) for number in axis.inputs
-               if number not in allowed and number not in case.batch.masks
-               and not any(np.array_equal(mask, each) for each in made)]
-    return f", but not in {', '.join(missing)}, where nothing tells the model what is padding" if missing else ""
+    read = [makes_mask(call, valid) for call in run.calls.values() if call.path in case.subject.read_by_hand]
+    untold, own = [], []
+    for axis, mask in zip(case.batch.axes, valid):
+        kept = [case.batch.names[number] for number in axis.inputs if number not in allowed and number not in case.batch.masks]
+        known = any(np.array_equal(mask, each) for each in made)
+        if any(np.array_equal(mask, each) for each in read) or known and is_told(case.batch, axis):
+            own += kept
+        elif not known:
+            untold += kept
+    reasons = (untold, "where nothing tells the model what is padding"), (own, "whose own values are read for what is padding")
+    return "".join(f", but not in {', '.join(names)}, {why}" for names, why in reasons if names)
 
 
 def _run_or_blame(case, arrangement, **options):

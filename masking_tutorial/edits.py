@@ -11,9 +11,11 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from .backend import BACKEND
+from .batch import is_told
 from .blame import COUNTERPARTS, REMEDIES, arguments_for_masks, lost_before
 from .mask_layers import CarryMask, EndMask, FillPadding, MakeMask, MakeMaskFromLengths, MaskAsTensor
 from .masked_layers import LastValidStep, ReverseSequence
+from .reference import begins_features
 from .surgery import Edit, Place, Source, has_graph, operation_at
 
 # %% ../nbs/source/edits.ipynb #e32fe7c3
@@ -73,10 +75,23 @@ def mask_source(
     right,  # the mask: boolean (batch, time)
 ):          # a list of Edit that make it, and the Source in the graph of the call; None if it cannot be had
     "Find a tensor that carries a mask, or have one made."
-    names = bench.site(call).place.graph
-    return (next(_donors(bench, call, right), None) or _embedding(bench, call, right)
-            or _passed_in(bench, call, right) or (None if names else next(_made_of_inputs(bench, right), None))
-            or _made_on_the_way(bench, call, right))
+    ways = [_embedding, _passed_in, _made_of_inputs]
+    # what a caller says is padding holds, whatever ids stand there
+    ways = ways[1:] + ways[:1] if _is_told(bench, right) else ways
+    return (next(_donors(bench, call, right), None)
+            or next((source for way in ways if (source := way(bench, call, right))), None) or _made_on_the_way(bench, call, right))
+
+
+def _is_told(bench, right):
+    "Whether an input tells the model of a mask."
+    batch = bench.subject.batch
+    return any(is_told(batch, axis) for axis in _axes_of(bench, right))
+
+
+def _axes_of(bench, right):
+    "The axes whose mask in the batch is a mask."
+    subject = bench.subject
+    return [axis for axis, valid in zip(subject.batch.axes, subject.valid(subject.arrangement())) if np.array_equal(valid, right)]
 
 
 def _before(bench, call):
@@ -109,7 +124,7 @@ def _passed_in(bench, call, right):
     outer = next(around for around in bench.run.around(site.call)[::-1] if around.name == site.place.graph[-1])
     for number, should, has in bench.rights(outer):
         if should is not None and np.array_equal(should, right):
-            inside = Source(Place(site.place.graph, "", number))
+            inside = Source(Place(site.place.graph, "", number), name=outer.layer.inputs[number].name)
             if has:
                 return [], inside
             if source := mask_source(bench, outer, right):
@@ -155,31 +170,44 @@ def _embedding(bench, call, right):
     return None
 
 # %% ../nbs/source/edits.ipynb #39e8f526
-def _made_of_inputs(bench, right):
-    "Yield edits that make a mask of an input of the model, and the Source."
-    batch, arrangement = bench.subject.batch, bench.subject.arrangement()
-    for axis, valid in zip(batch.axes, bench.subject.valid(arrangement)):
-        if not np.array_equal(valid, right):
+def _made_of_inputs(bench, call, right):
+    "Edits that make a mask of an input of the model, and the Source: of a mask, of the lengths, or of what padding holds."
+    if bench.site(call).place.graph:
+        return None
+    batch = bench.subject.batch
+    for axis in _axes_of(bench, right):
+        own = [number for number in axis.inputs if number not in batch.masks]
+        for source in (*_made_of_values(bench, axis, set(axis.inputs) & set(batch.masks)), *_made_of_lengths(bench, axis, own),
+                       *_made_of_values(bench, axis, own)):
+            return source
+    return None
+
+
+def _made_of_values(bench, axis, numbers):
+    for number in sorted(numbers):
+        place, value = Place((), "", number), plain_padding(bench.subject.batch.leaves[number], axis.valid)
+        if value is None:
             continue
-        numbers = sorted(axis.inputs, key=lambda number: number not in batch.masks)
-        for number in numbers:
-            place, value = Place((), "", number), plain_padding(batch.leaves[number], axis.valid)
-            if value is None:
-                continue
-            make = [_put_behind(place, 0, f"makes a mask: padding is {value}", MakeMask, "mask", padding=value)]
-            if value != value:  # the derivative of what is computed from NaN is NaN, masked or not
-                make.append(_put_behind(place, 0, "NaN at padding becomes 0", FillPadding, "filled"))
-            yield make, Source(place)
-        for number, leaf in enumerate(batch.leaves):
-            if number not in numbers and leaf.size == batch.rows and np.array_equal(leaf.ravel(), axis.lengths):
-                place, lengths = Place((), "", numbers[0]), Source(Place((), "", number))
-                yield [_put_behind(place, 0, "makes a mask of the lengths", MakeMaskFromLengths, "mask", lengths, side=axis.side)], Source(place)
+        make = [_put_behind(place, 0, f"makes a mask: padding is {value}", MakeMask, "mask", padding=value)]
+        if value != value:  # the derivative of what is computed from NaN is NaN, masked or not
+            make.append(_put_behind(place, 0, "NaN at padding becomes 0", FillPadding, "filled"))
+        yield make, Source(place, name=bench.model.inputs[number].name)
+
+
+def _made_of_lengths(bench, axis, numbers):
+    batch = bench.subject.batch
+    for number, leaf in enumerate(batch.leaves):
+        if numbers and number not in axis.inputs and leaf.size == batch.rows and np.array_equal(leaf.ravel(), axis.lengths):
+            place, lengths = Place((), "", numbers[0]), Source(Place((), "", number))
+            yield ([_put_behind(place, 0, "makes a mask of the lengths", MakeMaskFromLengths, "mask", lengths, side=axis.side)],
+                   Source(place, name=bench.model.inputs[numbers[0]].name))
 
 # %% ../nbs/source/edits.ipynb #390cbdb1
 def _put_behind(place, output, words, kind, text, donor=None, **options):
     "Put a layer behind an output of a call."
     def outputs(graph, tensors):
-        layer = graph.put(kind, f"{place.name or tensors[output].name}_{text}".replace("/", "_"), Source(place, output), **options)
+        name = "" if place.name else tensors[output].name
+        layer = graph.put(kind, f"{place.name or name}_{text}".replace("/", "_"), Source(place, output, name), **options)
         changed = layer([tensors[output], graph[donor]] if donor else tensors[output])
         return [changed if number == output else tensor for number, tensor in enumerate(tensors)]
     return Edit(place, words, outputs=outputs)
@@ -191,7 +219,7 @@ def carry_over(
     donor,   # Source of a tensor with the mask
 ) -> Edit:
     "Give an output of a call the mask of another tensor."
-    return _put_behind(place, output, f"takes the mask of '{donor.place.words}'", CarryMask, "masked", donor)
+    return _put_behind(place, output, f"takes the mask of '{donor.words}'", CarryMask, "masked", donor)
 
 # %% ../nbs/source/edits.ipynb #7afeb0d7
 def carry_in(
@@ -209,7 +237,7 @@ def carry_in(
             if fill is not None:
                 changed[number] = graph.put(FillPadding, f"{place.name}_filled", None, value=fill, keeps_mask=keeps_mask)(changed[number])
         return changed
-    names = ", ".join(sorted({f"'{donor.place.words}'" for donor in donors.values() if donor is not None}))
+    names = ", ".join(sorted({f"'{donor.words}'" for donor in donors.values() if donor is not None}))
     words = [f"is given the mask of {names}"] * bool(names) + [f"padded steps are set to {fill} before it"] * (fill is not None)
     return Edit(place, ", and ".join(words), inputs=inputs, masks=lambda graph, masks: {} if names else masks)
 
@@ -221,7 +249,7 @@ def by_hand(
     donor,     # Source of a tensor with the mask
 ) -> Edit:
     "Hand a mask to a layer by name."
-    return Edit(place, f"is given {argument}= by hand, of '{donor.place.words}'", masks=lambda graph, masks: {
+    return Edit(place, f"is given {argument}= by hand, of '{donor.words}'", masks=lambda graph, masks: {
         **masks, argument: value(graph.put(MaskAsTensor, f"{place.name}_{argument}", None)(graph[donor]))})
 
 
@@ -349,8 +377,21 @@ def _carried(bench, site):
     sources = _sources(bench, site)
     if sources is None:
         return lists
-    # a mask that is made goes on by itself, until something drops it
-    return lists + [sources[0]] * bool(sources[0]) + [[*sources[0], carry_in(site.place, sources[1])]]
+    features = _onto_features(bench, site, *sources)
+    # a mask that is made of data goes on by itself, until something drops it
+    lists += features or [sources[0]] * bool(sources[0])
+    return lists + [[*sources[0], carry_in(site.place, sources[1])]]
+
+
+def _onto_features(bench, site, edits, donors):
+    "The mask that an input carries is given to the embedding, from where it goes on; in a list, empty where there is none."
+    subject, rights = bench.subject, dict(enumerate(right for _, right, _ in bench.rights(site.call)))
+    arrangement = subject.arrangement()
+    begins, valid = begins_features(subject, arrangement), subject.valid(arrangement)
+    over = [carry_over(own.place, 0, donor) for place, donor in donors.items() if donor is not None and not donor.place.name
+            for earlier, own in _before(bench, site.call) if earlier.masks_out[0] is None
+            and (mask := begins(earlier, valid)) is not None and np.array_equal(mask, rights[place])]
+    return [[*edits, *{edit.key: edit for edit in over}.values()]] * bool(over)
 
 
 def _handed(argument):

@@ -44,6 +44,11 @@ class Subject:
         return tuple(_may_hold_garbage(self))
 
     @functools.cached_property
+    def read_by_hand(self):
+        "Paths of the calls that pass an input on, with a mask, to what tells by hand what is padding."
+        return _read_by_hand(self)
+
+    @functools.cached_property
     def followed(self):
         "The valid steps of tensors whose number of steps no input has, as followed_steps tells them."
         return followed_steps(self.together, self.batch.axes, list(self.rows))
@@ -506,17 +511,42 @@ class Spoiling:
         garbage = keras.ops.cast(self.draw(tuple(output.shape)), output.dtype)
         return [attach_mask(keras.ops.where(expand_mask(mask, output), output, garbage), call.masks_out[0])]
 
+# %% ../nbs/source/reference.ipynb #a79b90f6
+def _read_by_hand(subject):
+    valid = subject.valid(subject.arrangement())
+    paths = [call.path for call in subject.together.calls.values() if _passes_on(call, makes_mask(call, valid))]
+    plain = _telling_by_hand(subject, valid, None) if paths else set()
+    return frozenset(path for path in paths if plain and plain - _telling_by_hand(subject, valid, path))
+
+
+def _passes_on(call, mask):
+    "Whether a layer gives what it is given, at the valid steps of a mask."
+    return mask is not None and any(tuple(tensor.shape) == tuple(call.outputs[0].shape) and np.array_equal(
+        *(BACKEND.to_numpy(each)[mask] for each in (tensor, call.outputs[0]))) for tensor in call.inputs)
+
+
+def _telling_by_hand(subject, valid, spoiled):
+    "Paths of the operations that tell what is padding, with other values behind the call of one path, or of None."
+    change = Spoiling(valid, normal_like(np.random.default_rng(0)), lambda call, valid: makes_mask(call, valid) if call.path == spoiled else None)
+    run = observe(subject.call, subject.arrangement().inputs(), change)
+    told = [each for mask in valid for each in (mask, ~mask)]
+    return {call.path for call in run.calls.values() if call.layer is None for output in call.outputs
+            if BACKEND.dtype(output) == "bool" and any(np.array_equal(BACKEND.to_numpy(output).reshape(-1), mask.reshape(-1)) for mask in told
+                                                       if tuple(output.shape[:2]) == mask.shape)}
+
 # %% ../nbs/source/reference.ipynb #b91c85bd
 def spoiled_where(
     subject,      # a Subject
     arrangement,  # Arrangement of its batch
 ):                # a function as for Spoiling
-    """Where other values can be put behind a layer: where a mask is made.
+    """Where other values can be put behind a layer: where a mask is made, unless the values are a sign of padding, too.
 
     In a model of one number of steps that knows of no mask, behind the embedding: nothing else can be varied there."""
     told = any(is_told(subject.batch, axis) for axis in subject.batch.axes)
     masked = any(call.has_mask_out for call in subject.run.calls.values())
-    return begins_features(subject, arrangement) if subject.fixed and not told and not masked else makes_mask
+    if subject.fixed and not told and not masked:
+        return begins_features(subject, arrangement)
+    return lambda call, valid: None if call.path in subject.read_by_hand else makes_mask(call, valid)
 
 
 def normal_like(

@@ -31,6 +31,11 @@ class Source(NamedTuple):
     "A tensor in the graph of a model."
     place: Place
     output: int = 0  # which of the outputs of the call
+    name: str = ""   # of an input of the graph
+
+    @property
+    def words(self):
+        return self.name or self.place.words
 
 # %% ../nbs/source/surgery.ipynb #6f845697
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,11 +118,13 @@ class Graph:
     "The graph of one model while it is built anew; an edit reaches its tensors with `graph[source]`."
     def __init__(self, rewriting, names, inputs):
         self.rewriting, self.names, self.made, self.counts = rewriting, names, {}, Counter()
-        self.in_place = {}  # from the id of an input to the tensor that the graph goes on with
-        for number, tensor in enumerate(inputs):
-            place = Place(names, "", number)
-            self.made[place] = _edited_outputs(self, place, [tensor])
-            self.in_place[id(tensor)] = self.made[place][0]
+        own = {Place(names, "", number): tensor for number, tensor in enumerate(inputs)}
+        self.made |= {place: [tensor] for place, tensor in own.items()}
+        # in the order of the edits: one of them may ask for what another one made
+        for place in [place for place in rewriting.edits if place in own]:
+            self.made[place] = _edited_outputs(self, place, self.made[place])
+        # from the id of an input to the tensor that the graph goes on with
+        self.in_place = {id(tensor): self.made[place][0] for place, tensor in own.items()}
 
     def __getitem__(self, source):
         if source.place not in self.made:

@@ -354,7 +354,7 @@ class Truth:
     training: float = 0.0    # with other amounts and values, in training mode; of moving statistics, too
     gradients: float = 0.0   # of the gradients of the weights
     mask: bool = False       # whether an output carries a wrong mask
-    alone: bool = True       # whether there is an answer without padding
+    alone: bool = True       # whether there is an answer without padding, and more than rounding
 
     @property
     def sizes(self):
@@ -439,6 +439,13 @@ class Meter:
             worst = max(worst, float(np.abs(one - expected[key]).max()) / (scales[key[0]] or 1.0))
         return worst
 
+    def only_rounding(self, answers):
+        "Whether an output holds nothing but rounding, as the mean over time does behind a normalization over time."
+        largest = Counter()
+        for (number, _), one in answers.items():
+            largest[number] = max(largest[number], float(np.abs(one).max()))
+        return any(0 < one < NOTHING for one in largest.values())
+
     def alone(self, more=0):
         "Each sequence alone, without padding or with `more` steps of it."
         found = {}
@@ -475,7 +482,7 @@ class Meter:
             truth.amount = float("nan")
         else:
             alone = self.alone()
-            truth.alone = all(np.isfinite(one).all() for one in alone.values())
+            truth.alone = all(np.isfinite(one).all() for one in alone.values()) and not self.only_rounding(alone)
             truth.amount = max(self.difference(self.answers(steps=steps), alone) for steps in self.amounts())
         if self.known:
             truth.content = self.difference(self.answers(spoils=self.known), base)

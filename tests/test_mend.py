@@ -8,6 +8,7 @@ from keras import layers as L
 from keras import ops
 
 from masking_tutorial.command_line import main
+from masking_tutorial.contract import check_padding
 from masking_tutorial.mend import mend
 
 pytestmark = pytest.mark.usefixtures("seeded", "without_graphs")
@@ -253,6 +254,67 @@ def test_the_mended_model_takes_and_gives_what_the_sequential_one_did(plain):
     model, mended, _ = plain
     assert isinstance(mended.input, keras.KerasTensor) and isinstance(mended.output, keras.KerasTensor)
     assert mended.input_shape == model.input_shape and mended.output_shape == model.output_shape
+
+
+# Where an input says what is padding.
+
+
+def told_by_a_mask():
+    tokens, told = words(), keras.Input((None,), dtype="bool", name="words_mask")
+    return keras.Model([tokens, told], L.Dense(2, name="score")(L.LSTM(3, name="rnn")(embedded(tokens))), name="told")
+
+
+def told_by_a_mask_around_a_model():
+    inner = words("ids")
+    part = keras.Model(inner, L.GlobalMaxPooling1D(name="pool")(embedded(inner)), name="part")
+    tokens, told = words(), keras.Input((None,), dtype="bool", name="words_mask")
+    return keras.Model([tokens, told], part(tokens), name="told_around")
+
+
+def told_by_lengths():
+    tokens, lengths = words(), keras.Input((), dtype="int32", name="lengths")
+    mean = L.GlobalAveragePooling1D(name="mean")(embedded(tokens))
+    return keras.Model([tokens, lengths], L.Dense(2, name="score")(mean), name="told_by_lengths")
+
+
+@pytest.mark.parametrize("made", [told_by_a_mask, told_by_a_mask_around_a_model, told_by_lengths], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("side", ["post", "pre"])
+def test_what_an_input_says_is_padding_may_hold_any_ids(made, side):
+    model, valid = made(), valid_steps(LENGTHS, STEPS, side)
+    told = LENGTHS.astype("int32") if made is told_by_lengths else valid
+    mended, report = mend(model, [ids(side=side), told], side=side, progress=False)
+    assert report.ok and report.edits, report
+    assert not any("mask_zero" in row.edit for row in report.edits), report
+    others = np.where(valid, ids(side=side), 5).astype("int32")
+    assert apart(mended([others, told]), mended([ids(side=side), told])) < NOTHING
+    assert apart(mended([others, told]), model([others, told])) > SOMETHING  # else there was nothing to mend
+
+
+def test_an_edit_names_the_input_whose_mask_it_takes():
+    mended, report = mend(told_by_a_mask(), [ids(), valid_steps(LENGTHS, STEPS)], progress=False)
+    assert [row.edit for row in report.edits] == ["makes a mask: padding is False", "takes the mask of 'words_mask'"], report
+
+
+def test_the_contract_says_which_ids_were_not_varied_beside_a_mask_among_the_inputs():
+    tokens, told = words(), keras.Input((None,), dtype="bool", name="words_mask")
+    pooled = L.GlobalAveragePooling1D(name="mean")(embedded(tokens, mask_zero=True))
+    model = keras.Model([tokens, told], pooled)
+    row = check_padding(model, [ids(), valid_steps(LENGTHS, STEPS)], clauses="content", progress=False).clauses["content"]
+    assert row.status == "kept" and row.reason.endswith("but not in words, whose own values are read for what is padding"), row
+
+
+def test_zeros_that_a_layer_passes_on_may_be_read_by_hand():
+    features = keras.Input((None, 2), name="features")
+    x = L.Masking(name="masking")(features)
+    told = ops.cast(ops.any(ops.not_equal(x, 0), axis=-1, keepdims=True), "float32")
+    model = keras.Model(features, ops.sum(L.Dense(2, name="dense")(x) * told, axis=1) / ops.sum(told, axis=1))
+    report = check_padding(model, floats(), clauses=("amount", "content"), progress=False)
+    assert report.ok, report
+    assert mend(model, floats(), progress=False)[0] is model
+
+    # what reads them for something else still counts as broken: no operation tells what is padding
+    leaking = keras.Model(features, ops.max(L.Dense(2, name="mixed", bias_initializer="ones")(x), axis=1))
+    assert check_padding(leaking, floats(), clauses="content", progress=False).breaks("content")
 
 
 # What is not mended.
