@@ -590,8 +590,10 @@ def _of_loss(findings):
                                masks_in=whole.masks_out)
     for state, advice in OF_OUTPUT.items():
         if state in masks.states(whole, "outputs"):
-            call = next(call for call in masks.calls if state in masks.states(call, "outputs") and call.path
-                        and state not in masks.states(call, "inputs") and not isinstance(call.layer, keras.Model))
+            calls = [call for call in masks.calls if state in masks.states(call, "outputs") and call.path
+                     and not isinstance(call.layer, keras.Model)]
+            # a mask that is given by hand may be wrong itself; that of a subclassed model may be made by no layer in it
+            call = next((call for call in calls if state not in masks.states(call, "inputs")), next(iter(calls), whole))
             findings.note(call, "spoils the mask", advice)
             findings.causes.append(Cause(loss, loss, [], Loss(call, state)))
             return

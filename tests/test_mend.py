@@ -9,6 +9,7 @@ from keras import ops
 
 from masking_tutorial.command_line import main
 from masking_tutorial.contract import check_padding
+from masking_tutorial.masks import get_mask
 from masking_tutorial.mend import mend
 
 pytestmark = pytest.mark.usefixtures("seeded", "without_graphs")
@@ -386,3 +387,41 @@ def test_a_file_is_written_over_only_if_asked_for(options, written, tmp_path, ca
     assert code == (0 if written else 2)
     assert ((tmp_path / "mended.keras").read_bytes() != b"mine") == written
     assert written or "--overwrite" in capsys.readouterr().err
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Lifted(L.Layer):
+    "Takes a mask by hand, and passes it on."
+    supports_masking = True
+
+    def call(self, x, mask=None):
+        return x + ops.cast(mask, "float32")[..., None]
+
+
+class StaleOutput(keras.Model):
+    "A model whose own compute_mask gives a mask of another shape, which no layer in it made."
+    def __init__(self):
+        super().__init__()
+        self.embedding = L.Embedding(9, 3, mask_zero=True, name="embedding")
+        self.pool = L.GlobalAveragePooling1D(name="mean")
+
+    def call(self, tokens):
+        return self.pool(self.embedding(tokens))
+
+    def compute_mask(self, tokens, mask=None):
+        return ops.not_equal(tokens, 0)
+
+
+def test_a_wrong_mask_by_hand_that_goes_on_to_the_output_is_put_right():
+    tokens, told = words(), keras.Input((None,), dtype="bool", name="words_mask")
+    model = keras.Model([tokens, told], Lifted(name="lifted")(embedded(tokens), mask=ops.logical_not(told)))
+    batch = [ids(), valid_steps(LENGTHS, STEPS)]
+    mended, report = mend(model, batch, progress=False)
+    mask = get_mask(mended(batch))
+    assert report.ok and [row.name for row in report.edits][-1] == "lifted", report
+    assert mask is None or np.array_equal(mask, batch[1])  # no mask is none that is wrong
+
+
+def test_a_wrong_mask_that_no_layer_made_is_reported():
+    mended, report = mend(StaleOutput(), ids(), lengths=LENGTHS, progress=False)
+    assert mended is None and report.contract.breaks("mask"), report
