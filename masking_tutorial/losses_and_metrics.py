@@ -344,7 +344,8 @@ def _aligned(y_true, y_pred):
 
 def _each_value(loss, y_true, y_pred, dtype):
     "What a Loss, or a function, gives for each step, and a list of the masks that it goes by."
-    masks = [get_mask(y_pred)]
+    carries = ops.is_tensor(y_pred) or isinstance(y_pred, keras.KerasTensor)  # an array carries no mask
+    masks = [get_mask(y_pred)] if carries else []
     y_true, y_pred = (ops.convert_to_tensor(tensor, dtype=dtype) for tensor in (y_true, y_pred))
     values = loss.call(y_true, y_pred) if isinstance(loss, keras.losses.Loss) else loss(*_aligned(y_true, y_pred))
     if len(values.shape) == 0:
@@ -484,7 +485,8 @@ def shared_weights(
     if isinstance(averaged, bool) or not isinstance(averaged, int) or averaged < 1:
         raise ValueError(f"averaged={averaged!r}: it is a number of gradients, at least 1")
     if not any(ops.is_tensor(mask) for mask in parts):
-        if not (count := sum(int(mask.sum()) for mask in parts)):
+        count = sum(int(mask.sum()) for mask in parts)
+        if not count:
             raise ValueError("no mask has a valid step: there is nothing to take a mean of (is a mask True at padding?)")
         weights = [(mask * (averaged / count)).astype("float32") for mask in parts]
     else:
