@@ -3,6 +3,7 @@
 The replicas of `replicas.py` are real ones, on logical devices and in two processes on this machine."""
 
 import functools
+import importlib.util
 import json
 import os
 import re
@@ -27,10 +28,10 @@ pytestmark = pytest.mark.usefixtures("seeded", "without_graphs")
 PROGRAM = Path(__file__).with_name("replicas.py")
 
 
-def started(**environment):
+def started(program=PROGRAM, *arguments, **environment):
     paths = os.pathsep.join([str(PROGRAM.parent.parent), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
-        [sys.executable, PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
     )  # fmt: skip
 
@@ -104,6 +105,14 @@ def test_two_processes():
     tasks = [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}) for index in range(2)]
     for found in map(printed, [started(TF_CONFIG=task) for task in tasks]):
         assert found["shared"] < 1e-6 and found["plain"] > 0.1
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
+def test_two_processes_of_torch(tmp_path):
+    program = PROGRAM.with_name("replicas_torch.py")
+    found = printed(started(program, str(tmp_path / "meeting"), KERAS_BACKEND="torch"))
+    assert max(sum(found["shared"].values(), [])) < 1e-6
+    assert min(sum(found["plain"].values(), [])) > 0.1
 
 
 # The loss on one device.
