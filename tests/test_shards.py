@@ -289,7 +289,7 @@ def test_shards_are_those_of_tf_distribute():
 @pytest.mark.parametrize("loss, status", [
     ("mse", "broken"), (MSE(reduction="mean_with_sample_weight"), "broken"), (one_number, "broken"),
     (MSE(reduction="sum"), "kept"), (SharedMeanLoss("mse"), "kept"), (SharedMeanLoss(each_step), "kept"),
-], ids=str)  # fmt: skip
+], ids=["mean", "by weights", "one number", "sum", "shared", "a function, shared"])  # fmt: skip
 def test_the_clause(loss, status, shards):
     # the mask would make a step of the one number
     row = row_of(loss, shards=shards, model=functools.partial(tagger, mask=loss is not one_number))
