@@ -137,19 +137,20 @@ def compared(strategy, loss, options):
 
 
 def several_steps(strategy, loss, rows, batch_size=4, steps=None, weights=None, by_hand=False):
-    "The change of each weight over an epoch of so many sequences; the last batch may be a short one."
+    "The change of each weight over an epoch of so many sequences, and the loss that fit shows; the last batch may be short."
     keras.utils.set_random_seed(0)
     keras.mixed_precision.set_global_policy("float32")
     x, y = np.tile(IDS, (2, 1))[:rows], np.concatenate([Y, -Y])[:rows]
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = tagger()
         model.compile(keras.optimizers.SGD(1.0, gradient_accumulation_steps=steps), loss())
-    before = [weight.numpy().astype("float64") for weight in model.trainable_variables]
+    before, shown = [weight.numpy().astype("float64") for weight in model.trainable_variables], []
     if by_hand:
         step_by_hand(strategy or tf.distribute.get_strategy(), model, loss(), x, y)
     else:
-        model.fit(x, y, sample_weight=weights, batch_size=batch_size, shuffle=False, verbose=0)
-    return [a - weight.numpy() for a, weight in zip(before, model.trainable_variables)]
+        history = model.fit(x, y, sample_weight=weights, batch_size=batch_size, shuffle=False, verbose=0).history
+        shown = [np.array(history["loss"])]
+    return [a - weight.numpy() for a, weight in zip(before, model.trainable_variables)] + shown
 
 
 def step_by_hand(strategy, model, loss, x, y):
