@@ -92,7 +92,7 @@ def judged(
 # %% ../nbs/source/case.ipynb #a1b28c75
 CLAUSES = {}  # from the name of a clause to its function
 ORDER = ("amount", "side", "content", "influence", "neighbours", "gradients", "mask", "training", "predict", "compiled", "loss",
-         "metrics", "regularizers", "saved")  # of the clauses that come with the package; others follow
+         "metrics", "regularizers", "shards", "saved")  # of the clauses that come with the package; others follow
 
 
 def register_clause(
@@ -117,7 +117,7 @@ class Case:
         subject,   # the Subject
         together,  # tensors that the model gives for the chosen sequences
         alone,     # for each output a list of arrays (1, ...), what each sequence gives alone
-        options,   # dict: sides, nan, targets, sample_weight
+        options,   # dict: sides, nan, targets, sample_weight, and shards where asked for
     ):
         self.subject, self.together, self.alone, self.options = subject, together, alone, options
         self.batch, self.rows, self.random, self.tolerance = subject.batch, subject.rows, subject.random, subject.tolerance

@@ -15,7 +15,7 @@ from .observe import untouched
 from .reference import prepare, raising_for_mask
 from .reports import LEAK, VALID, Report, shortened, telling
 
-for _module in ("clauses", "scores"):  # they register their clauses
+for _module in ("clauses", "scores", "shards"):  # they register their clauses
     importlib.import_module(f"masking_tutorial.{_module}")
 
 # %% ../nbs/source/contract.ipynb #715e3f81
@@ -108,6 +108,7 @@ def check_padding(
     targets=None,       # for each output (batch, ...) or (batch, time, ...), for the compiled loss and metrics
     sample_weight=None, # for each output (batch,) or (batch, time), as for evaluate
     sides=(),           # further sides that must hold, of "pre" and "post"
+    shards=None,        # number of devices that share a step of training, 2 or more; None: not tested; needs targets
     tolerance=None,     # largest difference that counts as equal, a share of the largest value; None: by dtype, 1e-4
     nan=False,          # whether padding may hold NaN, too; attention in Keras does not keep NaN out
     clauses=None,       # names of the clauses to test; None: all
@@ -124,6 +125,8 @@ def check_padding(
     for each in sides:
         if each not in ("pre", "post"):
             raise ValueError(f"sides={each!r}: choose 'pre' (padding before the data) or 'post' (after it)")
+    if shards is not None and (isinstance(shards, bool) or not isinstance(shards, int) or shards < 1):
+        raise ValueError(f"shards={shards!r}: it is a number of devices, at least 1")
     chosen = CLAUSES if clauses is None else (clauses,) if isinstance(clauses, str) else tuple(clauses)
     check_names(chosen)
     with untouched(model) as note:
@@ -131,7 +134,7 @@ def check_padding(
         if subject.batch.empty:
             raise ValueError(f"sequence {subject.batch.empty[0]} has no valid step: leave it out, a model has no answer for "
                              "it (or is a mask among the inputs True at padding?)")
-        return ask_clauses(subject, options_of(subject, targets, sample_weight, sides, nan), progress, chosen)
+        return ask_clauses(subject, options_of(subject, targets, sample_weight, sides, nan, shards), progress, chosen)
 
 # %% ../nbs/source/contract.ipynb #1d0bb976
 def options_of(
@@ -140,11 +143,12 @@ def options_of(
     sample_weight,  # as for check_padding
     sides=(),       # as for check_padding
     nan=False,      # as for check_padding
+    shards=None,    # as for check_padding
 ):                  # dict, as for Case
     "What clauses are asked with: targets and weights that came with the batch are used where there is a loss."
     if targets is None and getattr(subject.model, "compiled", False):
         targets, sample_weight = subject.targets, subject.weights if sample_weight is None else sample_weight
-    return {"sides": sides, "nan": nan, "targets": targets, "sample_weight": sample_weight}
+    return {"sides": sides, "nan": nan, "targets": targets, "sample_weight": sample_weight, "shards": shards}
 
 # %% ../nbs/source/contract.ipynb #c0a8f54d
 def ask_clauses(

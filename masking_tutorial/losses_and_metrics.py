@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['masked_sum', 'masked_mean', 'masked_max', 'masked_std', 'MaskedMetric', 'BlankAtPadding',
-           'MaskedActivityRegularization']
+           'MaskedActivityRegularization', 'SharedMeanLoss', 'shared_weights']
 
 # %% ../nbs/source/losses_and_metrics.ipynb #0e591036
 import inspect
@@ -347,3 +347,166 @@ class MaskedActivityRegularization(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "l1": self.l1, "l2": self.l2}
+
+# %% ../nbs/source/losses_and_metrics.ipynb #311f3ab6
+def _aligned(y_true, y_pred):
+    "Both with an axis for the features, where only one of them has it, of size 1."
+    more = len(y_pred.shape) - len(y_true.shape)
+    if more == 1 and y_pred.shape[-1] == 1:
+        return ops.expand_dims(y_true, -1), y_pred
+    if more == -1 and y_true.shape[-1] == 1:
+        return y_true, ops.expand_dims(y_pred, -1)
+    return y_true, y_pred
+
+
+def _each_value(loss, y_true, y_pred, dtype):
+    "What a Loss, or a function, gives for each step, and a list of the masks that it goes by."
+    carries = ops.is_tensor(y_pred) or isinstance(y_pred, keras.KerasTensor)  # an array carries no mask
+    masks = [get_mask(y_pred)] if carries else []
+    y_true, y_pred = (ops.convert_to_tensor(tensor, dtype=dtype) for tensor in (y_true, y_pred))
+    values = loss.call(y_true, y_pred) if isinstance(loss, keras.losses.Loss) else loss(*_aligned(y_true, y_pred))
+    if len(values.shape) == 0:
+        raise ValueError(f"loss '{_name_of(loss)}' gives one number for a batch, and nothing tells how many steps that "
+                         "number stands for: return a value for each step, (batch, time)")
+    masks.append(get_mask(values))  # of ignore_class
+    return values, [mask for mask in masks if mask is not None]
+
+
+def _name_of(loss):
+    return getattr(loss, "name", None) or getattr(loss, "__name__", type(loss).__name__)
+
+# %% ../nbs/source/losses_and_metrics.ipynb #aa7be5bf
+def _as_wide(name, tensor, values):
+    "A mask or weights, (batch,), (batch, time) or more, with the shape of the values of a loss."
+    given = tuple(tensor.shape)
+    while len(tensor.shape) > len(values.shape) and tensor.shape[-1] == 1:
+        tensor = ops.squeeze(tensor, axis=-1)
+    while len(tensor.shape) < len(values.shape):
+        tensor = ops.expand_dims(tensor, -1)
+    sizes = list(zip(tuple(tensor.shape), tuple(values.shape)))
+    if len(tensor.shape) != len(values.shape) or any(None not in pair and pair[0] not in (1, pair[1]) for pair in sizes):
+        raise ValueError(f"{name} the shape {given}, but the loss gives values of the shape {tuple(values.shape)}: "
+                         "both must start with (batch, time)")
+    return ops.broadcast_to(tensor, ops.shape(values))
+
+
+def _sum_and_count(values, masks, sample_weight, by_weights):
+    "The weighted sum of the values at valid steps, and what a mean divides it by: () each, float32 at least."
+    dtype = "float64" if keras.backend.standardize_dtype(values.dtype) == "float64" else "float32"
+    values = ops.cast(values, dtype)  # float16 cannot count beyond 2048
+    valid = ops.ones_like(values)
+    for mask in masks:
+        valid = valid * ops.cast(_as_wide("the mask has", mask, values), dtype)
+    weights = valid
+    if sample_weight is not None:
+        given = ops.convert_to_tensor(sample_weight, dtype=dtype)
+        weights = valid * _as_wide("the weights have", given, values)
+    return ops.sum(values * weights), ops.stop_gradient(ops.sum(weights if by_weights else valid))
+
+# %% ../nbs/source/losses_and_metrics.ipynb #528cd69e
+def _over_replicas(tensor):
+    "A tensor added up over the replicas that take a step together, their number, and the number that averages them."
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tensor), context.num_replicas_in_sync, 1
+    if keras.backend.backend() == "torch":
+        import importlib
+        distributed = importlib.import_module("torch.distributed")  # it need not be installed
+        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+            tensor = tensor.clone()
+            distributed.all_reduce(tensor)
+            return tensor, distributed.get_world_size(), distributed.get_world_size()
+    return tensor, 1, 1
+
+# %% ../nbs/source/losses_and_metrics.ipynb #a67da8cc
+def _shared_mean(total, count):
+    "The mean of all replicas as a replica has to return it; its gradient is that of the replica's own part."
+    sums, replicas, averaged = _over_replicas(ops.stop_gradient(ops.stack([total, count])))
+    everyone = sums[1]
+    some = everyone > 0
+    divisor = ops.where(some, everyone, 1)  # so that the gradient of a division by zero cannot become NaN
+    own = ops.where(some, total * averaged / divisor, 0)
+    if replicas == 1:
+        return own
+    mean = ops.where(some, sums[0] * averaged / divisor, 0)
+    return own + ops.stop_gradient(mean / replicas - own)
+
+# %% ../nbs/source/losses_and_metrics.ipynb #b5b5ccf5
+@keras.saving.register_keras_serializable(package="masking_tutorial")
+class SharedMeanLoss(keras.losses.Loss):
+    """A Keras loss whose mean is taken over the valid steps of all replicas, and not over those of each replica.
+
+    On one device it is the loss that it wraps. A step weighs the same on each replica, a replica without a valid step
+    adds nothing, and the loss that `fit` shows is that of the whole batch. It knows nothing of batches that come one after
+    another, as with gradient accumulation: for these, see shared_weights. Each replica must call it equally often."""
+    def __init__(self,
+        loss,       # a keras.losses.Loss that takes a mean, its name as Keras knows it, or a function (y_true, y_pred)
+        name=None,  # name of the loss; None: shared_ and the name of the loss
+        dtype=None, # in which it computes, as for any loss; None: that of the loss
+    ):
+        """A function must return a value for each step, (batch, time).
+
+        Raises ValueError for an unknown name, for a loss that takes no mean, and for a SharedMeanLoss."""
+        self.loss = keras.losses.get(loss)
+        if self.loss is None or isinstance(self.loss, SharedMeanLoss):
+            raise ValueError(f"{'no loss' if loss is None else 'a SharedMeanLoss'} cannot be wrapped: pass a loss of Keras, its "
+                             "name, or a function (y_true, y_pred)")
+        reduction = getattr(self.loss, "reduction", "sum_over_batch_size")
+        if reduction not in ("sum_over_batch_size", "mean", "mean_with_sample_weight"):
+            raise ValueError(f"loss '{_name_of(self.loss)}' has the reduction {reduction!r}, which divides by nothing, so there "
+                             "is nothing to share: use it as it is, or give it a reduction that takes a mean")
+        super().__init__(name or f"shared_{_name_of(self.loss)}", reduction, dtype or getattr(self.loss, "dtype", None))
+
+    def __call__(self,
+        y_true,              # (batch, ...), as the loss that is wrapped takes it
+        y_pred,              # (batch, ...); where it carries a mask (batch, time), steps of padding do not count
+        sample_weight=None,  # of sequences (batch,) or (batch, 1), or of steps (batch, time)
+    ):                       # a number: on one device the mean; on a replica what Keras makes the mean of
+        """The mean over valid steps; 0 where there is none.
+
+        Raises ValueError for a loss that gives one number, and for a mask or weights that fit no value of it."""
+        values, masks = _each_value(self.loss, y_true, y_pred, self.dtype)
+        total, count = _sum_and_count(values, masks, sample_weight, self.reduction == "mean_with_sample_weight")
+        return ops.cast(_shared_mean(total, count), self.dtype)
+
+    def call(self, y_true, y_pred):
+        return _each_value(self.loss, y_true, y_pred, self.dtype)[0]
+
+    def get_config(self):
+        # the losses of Keras do not save their dtype
+        return {"loss": keras.saving.serialize_keras_object(self.loss), "name": self.name, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
+
+# %% ../nbs/source/losses_and_metrics.ipynb #1961f228
+def shared_weights(
+    masks,       # boolean (batch, time), True where a step is valid; or a list of them, one for each micro-batch or shard
+    averaged=1,  # of how many gradients the mean is taken: gradient_accumulation_steps; 1 where gradients are added up
+):               # float32 as the masks, for sample_weight; 0 at padding
+    """Weights that make a loss of reduction="sum" the mean over the valid steps of all the masks together.
+
+    The batch is then cut anywhere along its sequences. Multiply weights of your own into them. Takes arrays and tensors
+    of the backend, those of a tf.data pipeline included. Raises ValueError for what is no mask, for arrays without any valid
+    step, and for an `averaged` below 1."""
+    several = isinstance(masks, (list, tuple))
+    parts = list(masks) if several else [masks]
+    for number, mask in enumerate(parts):
+        dtype = getattr(mask, "dtype", None) and keras.backend.standardize_dtype(mask.dtype)
+        if dtype != "bool" or len(mask.shape) != 2:
+            what = f"has the dtype {dtype} and the shape {tuple(mask.shape)}" if dtype else f"is a {type(mask).__name__}"
+            raise ValueError(f"mask {number} {what}: a mask is a boolean array (batch, time), True where a step is valid")
+    if isinstance(averaged, bool) or not isinstance(averaged, int) or averaged < 1:
+        raise ValueError(f"averaged={averaged!r}: it is a number of gradients, at least 1")
+    if not any(ops.is_tensor(mask) for mask in parts):
+        count = sum(int(mask.sum()) for mask in parts)
+        if not count:
+            raise ValueError("no mask has a valid step: there is nothing to take a mean of (is a mask True at padding?)")
+        weights = [(mask * (averaged / count)).astype("float32") for mask in parts]
+    else:
+        count = sum(ops.sum(ops.cast(mask, "float32")) for mask in parts)
+        weights = [ops.cast(mask, "float32") * averaged / ops.maximum(count, 1) for mask in parts]
+    return weights if several else weights[0]
