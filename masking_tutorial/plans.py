@@ -9,6 +9,7 @@ __all__ = ['BatchPlan', 'plan_batches', 'check_shards', 'plan_waste', 'show_cell
 import hashlib, re
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 import numpy as np
 from .padding import check_length, check_lengths
 from .reports import PADDING, VALID, Svg, as_svg, new_figure
@@ -254,34 +255,22 @@ def _count_for_hosts(total, fewest, enough, shard_count):
                          f"token_budget, or leave out sequences until their number is a multiple of {shard_count}")
     return count
 
-# %% ../nbs/source/plans.ipynb #0afea6dc
-class Planner:
-    "Makes the plan of each epoch; the arguments are those of `plan_batches`."
-    def __init__(self, lengths, batch_size=None, token_budget=None, window=None, multiple=1, shuffle=True, seed=0,
-                 shard_index=0, shard_count=1):
-        sizes = dict(window=window, multiple=multiple, batch_size=batch_size, token_budget=token_budget,
-                     shard_count=shard_count)
-        steps = check_steps(lengths)
-        self.steps = steps = _all_rounded_up(steps, multiple) if check_length("multiple", multiple) > 1 else steps
-        _check_options(steps, sizes, shard_index, check_length("shard_count", shard_count))
-        total = max(len(steps), 1)
-        self.window, self.budget, self.most_rows = min(window or total, total), token_budget, batch_size or total
-        self.shards, self.shuffle, self.seed = (shard_index, shard_count), shuffle, check_length("seed", seed)
-        self.origin = f"seed {self.seed if shuffle else 'none'}, epoch %s, lengths {_checksum(steps)}"
-        enough = fewest = len(self._ends(None, total)) - 1
-        if token_budget is not None and self.window < len(steps):
-            enough = _enough_batches(steps, self.window, token_budget, self.most_rows) if shuffle else \
-                len(self._ends(self._order(None), self.window)) - 1
-        self.count = _count_for_hosts(len(steps), fewest, enough, shard_count)
+# %% ../nbs/source/plans.ipynb #7b662a35
+class _Cutter(NamedTuple):
+    "Cuts an order into batches."
+    steps: np.ndarray  # (sequences,) int, 1 or more
+    budget: int        # cells in a batch, at most; or None
+    most_rows: int     # sequences in a batch, at most
 
-    def _order(self, random):
+    def order(self, random):
+        "All sequences, shuffled unless random is None."
         order = np.arange(len(self.steps), dtype="int32" if len(self.steps) < 2**31 else "int64")
         if random:
             random.shuffle(order)
         return order
 
-    def _ends(self, order, window):
-        "Sort the order in windows, and say where its batches end."
+    def ends(self, order, window):
+        "Sort an order in windows, and say where its batches end. All in one window need no order for that."
         total = len(self.steps)
         if order is not None:
             _sort_in_windows(order, self.steps, window)
@@ -291,27 +280,48 @@ class Planner:
             return _ends_of_sorted(self.steps, self.budget, self.most_rows)
         return _ends_in_order(_gathered(self.steps, order), self.budget, self.most_rows)
 
+    def longest(self, order, ends):
+        "(batches,) int: the steps of each batch."
+        if not len(order):
+            return np.zeros(0, "int64")
+        return np.maximum.reduceat(_gathered(self.steps, order), ends[:-1]).astype("int64")
+
+# %% ../nbs/source/plans.ipynb #befc94aa
+class Planner:
+    "Makes the plan of each epoch; the arguments are those of `plan_batches`."
+    def __init__(self, lengths, batch_size=None, token_budget=None, window=None, multiple=1, shuffle=True, seed=0,
+                 shard_index=0, shard_count=1):
+        sizes = dict(window=window, multiple=multiple, batch_size=batch_size, token_budget=token_budget,
+                     shard_count=shard_count)
+        steps = check_steps(lengths)
+        steps = _all_rounded_up(steps, multiple) if check_length("multiple", multiple) > 1 else steps
+        _check_options(steps, sizes, shard_index, check_length("shard_count", shard_count))
+        total = max(len(steps), 1)
+        self.cutter, self.window = _Cutter(steps, token_budget, batch_size or total), min(window or total, total)
+        self.shards, self.shuffle, self.seed = (shard_index, shard_count), shuffle, check_length("seed", seed)
+        self.origin = f"seed {self.seed if shuffle else 'none'}, epoch %s, lengths {_checksum(steps)}"
+        enough = fewest = len(self.cutter.ends(None, total)) - 1
+        if token_budget is not None and self.window < len(steps):
+            enough = _enough_batches(steps, self.window, token_budget, self.cutter.most_rows) if shuffle else \
+                len(self.cutter.ends(self.cutter.order(None), self.window)) - 1
+        self.count = _count_for_hosts(len(steps), fewest, enough, shard_count)
+
     def plan(self, epoch, for_fit=False):
         "The BatchPlan of an epoch; for_fit lets the first two batches have different steps."
         random = np.random.default_rng([self.seed, check_length("epoch", epoch)]) if self.shuffle else None
-        order, window = self._order(random), self.window
-        ends = self._ends(order, window)
+        order, window = self.cutter.order(random), self.window
+        ends = self.cutter.ends(order, window)
         while len(ends) - 1 > self.count:
             window *= 2
-            ends = self._ends(order, window)
+            ends = self.cutter.ends(order, window)
         ends = _halved_to(ends, self.count)
-        all_steps = self._longest(order, ends)
+        all_steps = self.cutter.longest(order, ends)
         rounds = np.arange(self.count // self.shards[1])
         if random:
             random.shuffle(rounds)
         if for_fit:
             _two_sizes_first(rounds, all_steps, self.shards[1])
         return BatchPlan(order, ends, all_steps, rounds, *self.shards, self.origin % epoch)
-
-    def _longest(self, order, ends):
-        "The steps of each batch."
-        in_order = _gathered(self.steps, order)
-        return np.maximum.reduceat(in_order, ends[:-1]).astype("int64") if len(order) else np.zeros(0, "int64")
 
 # %% ../nbs/source/plans.ipynb #84cbe681
 def plan_batches(
@@ -337,7 +347,7 @@ def plan_batches(
     planner = Planner(lengths, batch_size, token_budget, window, multiple, shuffle, seed, shard_index, shard_count)
     return planner.plan(epoch)
 
-# %% ../nbs/source/plans.ipynb #759ae46a
+# %% ../nbs/source/plans.ipynb #3fb8abb9
 _FINGERPRINT = re.compile(r"shard (?P<shard_index>\d+) of (?P<shard_count>\d+), seed (?P<seed>\w+), epoch (?P<epoch>\d+), "
                           r"lengths (?P<lengths>\w+), plan (?P<plan>\w+)")
 _SAME_FOR_ALL = {  # what all hosts must agree on, and what to do if they do not
@@ -364,14 +374,16 @@ def check_shards(
     Raises ValueError that names the host at fault: where it has another seed, epoch, lengths or options, or a share
     that another one has too; and for fingerprints of other hosts than there are."""
     found = [_parts(host, text) for host, text in enumerate(fingerprints)]
+    if not found:
+        raise ValueError("there are no fingerprints: pass one of each host")
     for name, hint in _SAME_FOR_ALL.items():
         values = [parts[name] for parts in found]
-        usual = Counter(values).most_common(1)[0][0] if values else ""  # of as many, that of the first host
+        usual = Counter(values).most_common(1)[0][0]  # of as many, that of the first host
         for host, value in enumerate(values):
             if value != usual:
                 raise ValueError(f"host {host} has {name} {value}, and host {values.index(usual)} has {usual}: {hint}")
     shards = [int(parts["shard_index"]) for parts in found]
-    if len(found) != int(found[0]["shard_count"] if found else 0):
+    if len(found) != int(found[0]["shard_count"]):
         raise ValueError(f"there are {len(found)} fingerprints, and shard_count is {found[0]['shard_count']}: "
                          "pass one of each host")
     for host, shard in enumerate(shards):
