@@ -417,9 +417,10 @@ class Batches(_Padded):
             else _from_source(sequences, lengths, offsets, named))
         if equal_weights:
             _check_for_weights(self.columns)
-        maxlen = int(max(lengths, default=0)) if maxlen is None else check_length("maxlen", maxlen)
+        most = int(lengths.max(initial=0))
+        maxlen = most if maxlen is None else check_length("maxlen", maxlen)
         self.cut = _Cut(lengths, maxlen, truncating, multiple, padding)
-        self.planner = Planner(np.minimum(lengths, min(maxlen, int(lengths.max(initial=0)))), batch_size, token_budget, window,
+        self.planner = Planner(np.minimum(lengths, min(maxlen, most)), batch_size, token_budget, window,
                                multiple, shuffle, seed, shard_index, shard_count)
         self.set_epoch(0)
 

@@ -297,7 +297,7 @@ class Planner:
         steps = _all_rounded_up(steps, multiple) if check_length("multiple", multiple) > 1 else steps
         _check_options(steps, sizes, shard_index, check_length("shard_count", shard_count))
         total = max(len(steps), 1)
-        self.cutter, self.window = _Cutter(steps, token_budget, batch_size or total), min(window or total, total)
+        self.cutter, self.window = _Cutter(steps, token_budget, batch_size or total), min((window or total) * shard_count, total)
         self.shards, self.shuffle, self.seed = (shard_index, shard_count), shuffle, check_length("seed", seed)
         self.origin = f"seed {self.seed if shuffle else 'none'}, epoch %s, lengths {_checksum(steps)}"
         enough = fewest = len(self.cutter.ends(None, total)) - 1
@@ -328,7 +328,7 @@ def plan_batches(
     lengths,            # (sequences,) int, steps of each sequence, 1 or more
     batch_size=None,    # sequences in a batch, at most
     token_budget=None,  # cells in a batch, at most: sequences times steps, padding included
-    window=None,        # sort runs of this many shuffled sequences by length; 1: no sorting; None: all of them
+    window=None,        # sort runs of this many shuffled sequences (of each host) by length; 1: no sorting; None: all
     multiple=1,         # the steps of a batch are rounded up to a multiple of this
     shuffle=True,       # whether the order is random
     seed=0,             # with epoch, decides on the order
