@@ -170,7 +170,7 @@ class _Flat(_Reader):
 
 
 class _Source(_Reader):
-    "Gives a sequence by its number. It may give many at once, by `__getitems__`, as those of Grain do."
+    "Gives a sequence by its number. It may give many at once, by `__getitems__`, as that of ArrayRecord files does."
     def __init__(self, what, sequences, lengths):
         self.what, self.sequences, self.lengths = what, sequences, lengths
 

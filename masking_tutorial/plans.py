@@ -41,8 +41,8 @@ def _all_rounded_up(lengths, multiple):
     steps *= steps.dtype.type(multiple)
     return steps
 
-# %% ../nbs/source/plans.ipynb #d0338ff8
-_PIECE = 1 << 20  # sequences that are worked on at once, so that what is needed on the way stays small
+# %% ../nbs/source/plans.ipynb #779f1f88
+_PIECE = 1 << 18  # sequences that are worked on at once, so that what is needed on the way stays small
 
 
 def _pieces(count):
@@ -145,10 +145,13 @@ def _halved_to(ends, count):
         ends = np.sort(np.append(ends, ends[largest] + (sizes[largest] + 1) // 2))
     return ends
 
-# %% ../nbs/source/plans.ipynb #7731fdf7
+# %% ../nbs/source/plans.ipynb #d6e0375e
+_SAMPLE = 1 << 20  # of very many sequences so many are enough, or four windows
+
+
 def _enough_batches(steps, window, budget, most_rows):
     "A number of batches that windows of random orders hardly ever exceed."
-    few = min(len(steps), max(_PIECE, 4 * window))  # of very many sequences some are enough
+    few = min(len(steps), max(_SAMPLE, 4 * window))
     counts = []
     for trial in range(4):
         random = np.random.default_rng(trial)

@@ -173,9 +173,7 @@ def test_a_plan_does_not_depend_on_the_pieces_in_which_it_is_made(lengths, optio
     whole = plan_batches(lengths, **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plans, "_PIECE", 7)
-        in_pieces = plans.Planner(lengths, **options)
-        patch.setattr(in_pieces, "count", len(whole))  # of random orders, as many are tried as fit into a piece
-        in_pieces = in_pieces.plan(0)
+        in_pieces = plan_batches(lengths, **options)
     assert [batch.tolist() for batch in whole] == [batch.tolist() for batch in in_pieces]
     assert whole.fingerprint == in_pieces.fingerprint
 
@@ -240,6 +238,14 @@ def test_a_window_with_a_budget_needs_hardly_more_batches_than_each_epoch_would(
     assert len(set(greedy)) > 1  # so something has to be done
     assert np.mean(greedy) <= planner.count <= 1.03 * np.mean(greedy)
     assert np.mean(np.array(greedy) > planner.count) < 0.2
+
+
+def test_of_very_many_lengths_some_are_enough_to_know_how_many_batches_there_will_be(monkeypatch):
+    lengths = np.random.default_rng(0).geometric(0.05, 20_000).clip(1, 150)
+    of_all = len(plan_batches(lengths, token_budget=1500, window=100))
+    monkeypatch.setattr(plans, "_SAMPLE", 4000)
+    of_some = {len(plan_batches(lengths, token_budget=1500, window=100, seed=seed)) for seed in range(5)}
+    assert len(of_some) == 1 and max(of_some) != of_all and max(of_some) == pytest.approx(of_all, rel=0.1)
 
 
 def test_without_shuffling_the_given_order_is_cut():
