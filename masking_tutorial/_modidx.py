@@ -282,6 +282,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                                                                            'masking_tutorial/batching.py'),
                                            'masking_tutorial.batching._Source.read': ( 'source/batching.html#_source.read',
                                                                                        'masking_tutorial/batching.py'),
+                                           'masking_tutorial.batching._by_number': ( 'source/batching.html#_by_number',
+                                                                                     'masking_tutorial/batching.py'),
                                            'masking_tutorial.batching._check_for_weights': ( 'source/batching.html#_check_for_weights',
                                                                                              'masking_tutorial/batching.py'),
                                            'masking_tutorial.batching._check_source': ( 'source/batching.html#_check_source',

@@ -112,7 +112,8 @@ def _own_numbers(batch):
     try:
         yield
     except ValueError as error:
-        own = re.sub(r"\bsequence (\d+)", lambda match: f"sequence {batch[int(match[1])]}", str(error))
+        numbers = {str(place): number for place, number in enumerate(batch)}
+        own = re.sub(r"\bsequence (\d+)", lambda match: f"sequence {numbers.get(match[1], match[1])}", str(error))
         raise ValueError(own) from error
 
 
@@ -154,27 +155,27 @@ class _Reader:
 # %% ../nbs/source/batching.ipynb #00708d08
 class _Flat(_Reader):
     "The steps of all sequences stand one after another in one array; `offsets` has where each begins, and the end."
-    def __init__(self, values, offsets):
-        self.values, self.offsets = values, offsets
+    def __init__(self, values, offsets, dtype=None):
+        self.values, self.offsets, self.dtype = values, offsets, dtype  # dtype None: the values are right as they are
 
-    def read(self, batch, firsts, kept, dtype=None):
+    def read(self, batch, firsts, kept):
         "The steps of a batch, one sequence after another: of each, `kept` from the step `first` on."
         starts = self.offsets[batch].astype(int) + firsts
         if not isinstance(self.values, np.ndarray):
             rows = [np.asarray(self.values[start:start + steps]) for start, steps in zip(starts.tolist(), kept.tolist())]
-            return _one_after_another(rows, batch, firsts, dtype)
+            return _one_after_another(rows, batch, firsts, self.dtype)
         steps = np.asarray(self.values)[ranges(starts, kept)]
-        if dtype is None or dtype == steps.dtype:
+        if self.dtype is None or self.dtype == steps.dtype:
             return steps
-        return _one_after_another(np.split(steps, np.cumsum(kept)[:-1]), batch, firsts, dtype)
+        return _one_after_another(np.split(steps, np.cumsum(kept)[:-1]), batch, firsts, self.dtype)
 
 
 class _Source(_Reader):
     "Gives a sequence by its number. It may give many at once, by `__getitems__`, as that of ArrayRecord files does."
-    def __init__(self, what, sequences, lengths):
-        self.what, self.sequences, self.lengths = what, sequences, lengths
+    def __init__(self, what, sequences, lengths, dtype=None):
+        self.what, self.sequences, self.lengths, self.dtype = what, sequences, lengths, dtype
 
-    def read(self, batch, firsts, kept, dtype=None):
+    def read(self, batch, firsts, kept):
         "As that of _Flat. Raises ValueError for a sequence of another length than was said."
         numbers = batch.tolist()
         many = getattr(self.sequences, "__getitems__", None)
@@ -187,7 +188,7 @@ class _Source(_Reader):
             raise ValueError(f"{self.what}sequence {numbers[place]} has {lengths[place]} steps, but lengths says "
                              f"{self.lengths[numbers[place]]}: the plan was made for other data; pass the lengths of these")
         rows = [row[first:first + steps] for row, first, steps in zip(rows, firsts.tolist(), kept.tolist())]
-        return _one_after_another(rows, batch, firsts, dtype)
+        return _one_after_another(rows, batch, firsts, self.dtype)
 
 
 class _Rows(_Reader):
@@ -244,16 +245,23 @@ def _check_source(source, lengths, offsets):
     return check_steps(np.diff(offsets)), offsets
 
 
-def _from_source(source, lengths, offsets, columns):
+def _by_number(source):
+    "What gives a row by its number. Series of pandas give it by its label, so their values are taken."
+    return source.to_numpy() if hasattr(source, "to_numpy") else source
+
+
+def _from_source(source, lengths, offsets, columns, dtype):
     "The same as _from_memory for what is read batch by batch."
+    source = _by_number(source)
     lengths, offsets = _check_source(source, lengths, offsets)
-    x = _Source("", source, lengths) if offsets is None else _Flat(source, offsets)
+    x = _Source("", source, lengths, dtype) if offsets is None else _Flat(source, offsets, dtype)
     return lengths, x, [_column_of_source(column, lengths, offsets) for column in columns]
 
 # %% ../nbs/source/batching.ipynb #1323a001
 def _column_of_source(given, lengths, offsets):
     "The reader of a column that is read batch by batch, and what its padding holds, or None."
     what, column, per_step, value = given
+    column = _by_number(column)
     if not hasattr(column, "__getitem__") or not hasattr(column, "__len__"):
         raise ValueError(f"{what} is of type {type(column).__name__}: it must have a length, and give a row by its number")
     rows, total = len(column), len(lengths)
@@ -343,7 +351,7 @@ class _Padded(_Epochs):
 
     def _batch(self, batch):
         firsts, kept = self.cut.kept(batch)
-        x = self.cut.padded(self.reader.read(batch, firsts, kept, self.dtype), kept, self.fill)
+        x = self.cut.padded(self.reader.read(batch, firsts, kept), kept, self.fill)
         if self.with_mask:
             x = x, self.cut.mask(kept)
         columns = [reader.read(batch) if fill is None else self.cut.padded(reader.read(batch, firsts, kept), kept, fill)
@@ -407,14 +415,14 @@ class Batches(_Padded):
         **kwargs,           # of PyDataset: workers, use_multiprocessing, max_queue_size
     ):
         super().__init__(**kwargs)
-        self.with_mask, self.equal_weights, self.dtype = with_mask, equal_weights, check_dtype(dtype)
-        self.fill, sides = check_value(value, self.dtype), {"padding": padding, "truncating": truncating}
+        self.with_mask, self.equal_weights, dtype = with_mask, equal_weights, check_dtype(dtype)
+        self.fill, sides = check_value(value, dtype), {"padding": padding, "truncating": truncating}
         for name, side in sides.items():
             check_side(name, side)
         named = _named_columns(columns, per_step, column_value)
         lengths, self.reader, self.columns = (
-            _from_memory(sequences, named, self.dtype) if lengths is None and offsets is None
-            else _from_source(sequences, lengths, offsets, named))
+            _from_memory(sequences, named, dtype) if lengths is None and offsets is None
+            else _from_source(sequences, lengths, offsets, named, dtype))
         if equal_weights:
             _check_for_weights(self.columns)
         most = int(lengths.max(initial=0))

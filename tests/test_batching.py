@@ -837,6 +837,33 @@ def test_a_source_is_refused(sequences, columns, options, message):
         Batches(sequences, *columns, batch_size=2, **options)
 
 
+class Labelled(Numbered):
+    """As a Series of pandas: numbers in brackets are labels, and its values are in order."""
+
+    def __getitem__(self, label):
+        return self.sequences[len(self) - 1 - label]
+
+    def to_numpy(self):
+        values = np.empty(len(self), object)
+        values[:] = self.sequences
+        return values
+
+
+def test_rows_are_taken_by_their_place_and_not_by_their_label():
+    sequences, targets = [[1], [2, 3], [4, 5, 6]], [7, 8, 9]
+    batches = Batches(Labelled(sequences), Labelled(targets), lengths=[1, 2, 3], batch_size=3, shuffle=False)
+    x, y = batches[0]
+    assert x.tolist() == [[4, 5, 6], [2, 3, 0], [1, 0, 0]] and y.tolist() == [9, 8, 7]
+
+
+@pytest.mark.parametrize("given", [{}, {"lengths": [1, 2]}])
+def test_sequences_may_be_words(given):
+    words = [["valley"], ["of", "flowers"]]
+    x = Batches(words, batch_size=2, dtype=str, value="", shuffle=False, **given)[0]
+    assert x.tolist() == [["of", "flowers"], ["valley", ""]]
+    assert Batches(words, batch_size=1, dtype=str, value="")[0].dtype == "<U7"  # in memory, as wide as the widest of all
+
+
 @pytest.mark.parametrize("tags", [[[1], [1, 2]], Numbered([[1], [1, 2]])])
 def test_tags_of_a_source_need_per_step(tags):
     batches = Batches([[1], [1, 2]], tags, lengths=[1, 2], batch_size=2)
