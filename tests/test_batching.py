@@ -279,6 +279,13 @@ def test_hosts_have_each_sequence_once_and_as_many_batches(lengths, options, epo
     assert [batch.tolist() for batch in shares[0].share_of(count - 1)] == [batch.tolist() for batch in shares[-1]]
 
 
+def test_what_is_left_over_is_dealt_out_in_smaller_batches_of_which_none_is_empty():
+    plan = plan_batches([1] * 11, batch_size=10, shard_count=4)
+    assert sorted(len(plan.share_of(index)[0]) for index in range(4)) == [1, 2, 3, 5]
+    plan = plan_batches([1] * 25, batch_size=4, shard_count=5, shuffle=False)  # 7 batches of 4 become 10
+    assert np.diff(plan.ends).tolist() == [4, 4, 4, 2, 2, 2, 2, 2, 2, 1]
+
+
 @pytest.mark.parametrize("sizes", [{"batch_size": 8}, {"token_budget": 500}, {"batch_size": 8, "window": 500}])
 def test_hosts_work_on_like_lengths_at_the_same_time(sizes):
     lengths = np.random.default_rng(0).integers(1, 100, 3000)
