@@ -228,6 +228,15 @@ def test_too_many_batches_make_the_windows_wider(lengths, window, budget, seed):
     assert all(len(batch) * max(lengths[number] for number in batch) <= budget for batch in plan)
 
 
+def test_windows_become_no_wider_than_they_have_to(monkeypatch):
+    lengths = np.random.default_rng(0).geometric(0.05, 5000).clip(1, 150)
+    cutter = plans.Planner(lengths, token_budget=1500, window=50).cutter
+    greedy = len(cutter.ends(cutter.order(np.random.default_rng([0, 0])), 50)) - 1
+    monkeypatch.setattr(plans, "_enough_batches", lambda *arguments: greedy - 1)
+    waste = [plan_waste(lengths, plan_batches(lengths, token_budget=1500, window=window)) for window in (50, 100, 200)]
+    assert waste[0] == pytest.approx(waste[1], abs=0.03) and waste[0] > waste[2] + 0.05
+
+
 def test_a_window_with_a_budget_needs_hardly_more_batches_than_each_epoch_would():
     lengths = np.random.default_rng(0).geometric(0.05, 5000).clip(1, 150)
     planner = plans.Planner(lengths, token_budget=1500, window=500)
