@@ -3,6 +3,7 @@
 import pickle
 import tracemalloc
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -743,7 +744,7 @@ def stored(folder, name, values):
 
 
 @pytest.mark.parametrize("shape", [(), (2,)], ids=["ids", "features"])
-@pytest.mark.parametrize("kind", ["array", "memmap", "sliced", "list", "numbered", "together", "list of memmaps"])
+@pytest.mark.parametrize("kind", ["array", "memmap", "sliced", "h5py", "list", "numbered", "together", "list of memmaps"])
 @pytest.mark.parametrize("cut", [{}, {"maxlen": 5}, {"maxlen": 5, "truncating": "pre", "padding": "pre", "value": -1}])
 def test_sequences_on_disk_give_the_batches_of_those_in_memory(kind, shape, cut, tmp_path):
     lengths = np.random.default_rng(0).integers(1, 12, 40)
@@ -751,8 +752,9 @@ def test_sequences_on_disk_give_the_batches_of_those_in_memory(kind, shape, cut,
     offsets = np.append(0, np.cumsum(lengths))
     targets, sequences, tags = np.arange(40), np.split(values, offsets[1:-1]), np.split(values[:, None] * 2, offsets[1:-1])
     options = dict(token_budget=40, window=20, with_mask=True, per_step=(True, False), **cut)
-    if kind in ("array", "memmap", "sliced"):
-        make = {"array": np.array, "memmap": lambda array: stored(tmp_path, f"{array.ndim}.npy", array), "sliced": Sliced}[kind]
+    if kind in ("array", "memmap", "sliced", "h5py"):
+        make = {"array": np.array, "memmap": lambda array: stored(tmp_path, f"{array.ndim}.npy", array), "sliced": Sliced,
+                "h5py": lambda array: h5py.File(tmp_path / "all.h5", "a").create_dataset(str(array.ndim), data=array)}[kind]  # fmt: skip
         flat, flat_tags = make(values), make(values[:, None] * 2)
         later = Batches(flat, flat_tags, stored(tmp_path, "targets.npy", targets), offsets=offsets, **options)
     else:
