@@ -20,8 +20,8 @@ from tools.notebooks import ROOT, read
 grain = pytest.importorskip("grain", reason="the engines are installed with the lesson's requirements")
 NOTEBOOK = ROOT / "nbs" / "14_part2.ipynb"
 # Of each cell that is needed, how it begins.
-CELLS = ("import copy", "def start(", "def answers(", "def free_ports(", "def sentences(", "def part(", "def train(",
-         "def check_plan(", "def dispatcher(", "flat = ", "def rounds_of(", "def left_solution(")
+CELLS = ("import copy", "def start(", "def stop(", "def answers(", "def free_ports(", "def sentences(", "def join(",
+         "def dispatcher(", "def worker(", "flat = ", "def rounds_of(", "def left_solution(")
 
 
 @pytest.fixture(scope="module")
@@ -192,10 +192,9 @@ def test_a_worker_is_waited_for_at_its_old_address(lesson, service, place):
 def host_that_ends_early(index, *ports):
     import json
     import os
-    cluster, task = {"worker": [f"localhost:{port}" for port in ports]}, {"type": "worker", "index": int(index)}
-    os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
+
     import tensorflow as tf
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    strategy = join(int(index), ports)  # noqa: F821
     for step in range(3 if index == "1" else 1000):
         try:
             strategy.gather(tf.constant([step]), axis=0)
@@ -207,7 +206,7 @@ def host_that_ends_early(index, *ports):
 
 def test_a_host_that_is_gone_raises_at_the_others(lesson):
     ports = lesson.free_ports(2)
-    hosts = [lesson.start(host_that_ends_early, str(index), *ports) for index in range(2)]
+    hosts = [lesson.start(host_that_ends_early, str(index), *ports, needs=(lesson.join,)) for index in range(2)]
     assert hosts[1].wait(60) == 9
     assert lesson.answers(hosts[0], seconds=60) == [[3, "UnavailableError"]]
 
