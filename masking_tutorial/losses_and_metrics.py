@@ -298,7 +298,12 @@ class MaskedMetric(_Around):
                                      **{name: _as_steps(one, chosen) for name, one in more.items()})
             return True
 
-        ops.cond(ops.any(valid), update, lambda: False)  # some metrics cannot do without any row
+        # some metrics cannot do without any row
+        if BACKEND.has_values(valid):
+            if BACKEND.to_numpy(valid).any():
+                update()
+        else:
+            ops.cond(ops.any(valid), update, lambda: False)
 
 # %% ../nbs/source/losses_and_metrics.ipynb #0d07990c
 @keras.saving.register_keras_serializable(package="masking_tutorial")

@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from masking_tutorial import (
+    Batches,
     CarryMask,
     MaskedConv1D,
     MaskedMetric,
@@ -231,3 +232,24 @@ def test_a_callback_of_tensorflow_says_that_it_is_one():
         PaddingGuard()
     with pytest.raises(AssertionError, match="multiply"):
         assert_padding_contract(functional(lambda x: pooled(x * 1.5)), IDS)
+
+
+@pytest.mark.skipif(BACKEND.name != "torch", reason="a DataLoader is PyTorch's own")
+def test_a_data_loader_takes_batches_as_they_are():
+    from torch.utils.data import DataLoader
+
+    draw = np.random.default_rng(0)
+    sequences = [draw.integers(1, 10, length).tolist() for length in draw.integers(1, 9, 40)]
+    tags = [[float(number % 3) for number in sequence] for sequence in sequences]
+    weights = []
+    for workers in (None, 2):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((None,), dtype="int32")
+        model = keras.Model(inputs, layers.Dense(1)(layers.Embedding(10, 4, mask_zero=True)(inputs))[..., 0])
+        model.compile("sgd", "mse")
+        batches = Batches(sequences, tags, batch_size=8)
+        if workers is not None:
+            batches.set_epoch(1)  # in `fit` a plain Batches begins with epoch 1
+        model.fit(batches if workers is None else DataLoader(batches, batch_size=None, num_workers=workers), shuffle=False, verbose=0)
+        weights.append(np.concatenate([np.ravel(weight) for weight in model.get_weights()]))
+    np.testing.assert_allclose(*weights, atol=1e-6)
