@@ -70,6 +70,12 @@ class Runs(Values):
         "Whether Keras only finds out what state metrics need, with tensors that have neither values nor masks."
         return in_symbolic_scope()
 
+    def sum_over_replicas(self,
+        tensor,  # tensor of numbers
+    ):           # the sum, the number of replicas, and the number by which their gradients are averaged
+        "Add up a tensor over the replicas that take a step together."
+        return tensor, 1, 1  # JAX has one program for all devices
+
     def quiet(self):
         "A context in which nothing warns that a function is compiled for one length after another."
         return contextlib.nullcontext()
@@ -140,6 +146,12 @@ class _TensorFlowRuns(Runs):
 
     def builds_metrics(self):  # before it trains on several devices
         return self.tf.distribute.in_cross_replica_context()
+
+    def sum_over_replicas(self, tensor):
+        context = self.tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync < 2:
+            return super().sum_over_replicas(tensor)
+        return context.all_reduce(self.tf.distribute.ReduceOp.SUM, tensor), context.num_replicas_in_sync, 1
 
     def to_numpy(self, tensor):
         # the gradient of an embedding comes as slices
@@ -329,6 +341,14 @@ class _Torch(Backend):
 
     def without_gradients(self):
         return self.torch.no_grad()
+
+    def sum_over_replicas(self, tensor):
+        distributed = self.torch.distributed
+        if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() < 2:
+            return super().sum_over_replicas(tensor)
+        total, replicas = tensor.clone(), distributed.get_world_size()
+        distributed.all_reduce(total)
+        return total, replicas, replicas
 
     @contextlib.contextmanager
     def operations_to(self, listener):

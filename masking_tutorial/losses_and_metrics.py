@@ -408,27 +408,10 @@ def _sum_and_count(values, masks, sample_weight, by_weights):
         weights = valid * _as_wide("the weights have", given, values)
     return ops.sum(values * weights), ops.stop_gradient(ops.sum(weights if by_weights else valid))
 
-# %% ../nbs/source/losses_and_metrics.ipynb #528cd69e
-def _over_replicas(tensor):
-    "A tensor added up over the replicas that take a step together, their number, and the number that averages them."
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-        context = tf.distribute.get_replica_context()
-        if context is not None and context.num_replicas_in_sync > 1:
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, tensor), context.num_replicas_in_sync, 1
-    if keras.backend.backend() == "torch":
-        import importlib
-        distributed = importlib.import_module("torch.distributed")  # it need not be installed
-        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-            tensor = tensor.clone()
-            distributed.all_reduce(tensor)
-            return tensor, distributed.get_world_size(), distributed.get_world_size()
-    return tensor, 1, 1
-
 # %% ../nbs/source/losses_and_metrics.ipynb #a67da8cc
 def _shared_mean(total, count):
     "The mean of all replicas as a replica has to return it; its gradient is that of the replica's own part."
-    sums, replicas, averaged = _over_replicas(ops.stop_gradient(ops.stack([total, count])))
+    sums, replicas, averaged = BACKEND.sum_over_replicas(ops.stop_gradient(ops.stack([total, count])))
     everyone = sums[1]
     some = everyone > 0
     divisor = ops.where(some, everyone, 1)  # so that the gradient of a division by zero cannot become NaN

@@ -476,7 +476,7 @@ def test_private_imports_are_found():
     assert private_imports(ast.parse(source)) == {"_a", "_e", "_g"}
 
 
-@pytest.mark.parametrize("module", ["datasets", "exercises", "padding", "reports"])
+@pytest.mark.parametrize("module", ["datasets", "exercises", "padding", "plans", "reports"])
 def test_module_needs_no_tensorflow(module):
     loaded = run("-c", f"import sys, masking_tutorial.{module}; print({{'tensorflow', 'keras'}} & sys.modules.keys())")
     assert loaded.stdout == "set()\n", loaded.stderr

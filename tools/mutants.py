@@ -23,6 +23,8 @@ TESTS = {
     "custom_layers": ["test_layers.py"],
     "losses_and_metrics": ["test_losses.py"],
     "mask_generation": ["test_masks.py"],
+    "packing": ["test_batching.py"],
+    "plans": ["test_batching.py"],
     "ruler": ["test_masks.py"],
 }
 
