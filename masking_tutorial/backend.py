@@ -129,8 +129,22 @@ class Backend(Runs):
         "A function compiled in each way that the backend has."
         raise NotImplementedError
 
+# %% ../nbs/source/backend.ipynb #9dbfed0b
+class _TensorFlowReplicas(Runs):
+    "How the replicas of tf.distribute speak to each other."
+    tf: Any
+
+    def builds_metrics(self):  # before it trains on several devices
+        return self.tf.distribute.in_cross_replica_context()
+
+    def sum_over_replicas(self, tensor):
+        context = self.tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync < 2:
+            return super().sum_over_replicas(tensor)
+        return context.all_reduce(self.tf.distribute.ReduceOp.SUM, tensor), context.num_replicas_in_sync, 1
+
 # %% ../nbs/source/backend.ipynb #c92d157d
-class _TensorFlowRuns(Runs):
+class _TensorFlowRuns(_TensorFlowReplicas):
     "How TensorFlow runs."
     def __init__(self):
         import tensorflow
@@ -143,15 +157,6 @@ class _TensorFlowRuns(Runs):
 
     def is_concrete(self, tensor):
         return hasattr(tensor, "numpy")
-
-    def builds_metrics(self):  # before it trains on several devices
-        return self.tf.distribute.in_cross_replica_context()
-
-    def sum_over_replicas(self, tensor):
-        context = self.tf.distribute.get_replica_context()
-        if context is None or context.num_replicas_in_sync < 2:
-            return super().sum_over_replicas(tensor)
-        return context.all_reduce(self.tf.distribute.ReduceOp.SUM, tensor), context.num_replicas_in_sync, 1
 
     def to_numpy(self, tensor):
         # the gradient of an embedding comes as slices
@@ -241,8 +246,8 @@ class _TensorFlow(_TensorFlowListens, Backend):
         return {"unknown steps": self.tf.function(function, [specs], autograph=False), "XLA": self.by_xla(function)}
 
 # %% ../nbs/source/backend.ipynb #378e5a77
-class _Jax(Backend):
-    "JAX: derivatives of functions, and what is compiled has one number of steps."
+class _JaxRuns(Runs):
+    "How JAX runs."
     name, title, compiler = "jax", "JAX", "jax.jit"
     sees_operations = chooses_rows = False
     fit_loses_masks = True
@@ -265,6 +270,9 @@ class _Jax(Backend):
     def to_numpy(self, tensor):
         return super().to_numpy(self._value(tensor))
 
+# %% ../nbs/source/backend.ipynb #5c1044bd
+class _Jax(_JaxRuns, Backend):
+    "JAX: derivatives of functions, and what is compiled has one number of steps."
     def gradients(self, function, tensors):
         totals, pull = self.jax.vjp(function, list(tensors))
         numpy = self.jax.numpy
@@ -318,8 +326,8 @@ def _function_mode(torch, of_thread):
     return Telling()
 
 # %% ../nbs/source/backend.ipynb #c9419373
-class _Torch(Backend):
-    "PyTorch: derivatives as recorded, operations as they run, and nothing compiled."
+class _TorchRuns(Runs):
+    "How PyTorch runs, and tells of operations."
     name, title, compiler = "torch", "PyTorch", "torch.compile"
     why_not_compiled = "with PyTorch, Keras compiles nothing unless it is asked to"
 
@@ -361,6 +369,9 @@ class _Torch(Backend):
         finally:
             self.of_thread.listener, self.of_thread.has_mode = outer, self.of_thread.has_mode and not first
 
+# %% ../nbs/source/backend.ipynb #07d064df
+class _Torch(_TorchRuns, Backend):
+    "PyTorch: derivatives as recorded, and nothing compiled."
     def gradients(self, function, tensors):
         with self.torch.enable_grad():
             tensors = [tensor.detach().clone().requires_grad_() for tensor in tensors]
