@@ -31,7 +31,7 @@ LAB_FLAGS += --no-browser
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench mutants notebooks export readme constraints clean check-python
+.PHONY: help lab test thorough bench mutants notebooks export readme constraints clean check-python
 
 help: ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -42,13 +42,16 @@ lab: $(INSTALLED) ## Open the course in JupyterLab
 	@# The address that is printed leads to the index too, which it would not with a file as argument.
 	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
-test: $(INSTALLED) ## Re-run every notebook cell, compare its output, and run the other tests (BACKEND=torch: of the package alone)
+test: $(INSTALLED) ## Re-run every notebook cell, compare its output, and run the other tests (or BACKEND=torch, BACKEND=jax)
 ifeq ($(BACKEND),tensorflow)
 	$(BIN)/python -m pytest
 else
 	@$(if $(filter torch,$(BACKEND)),$(BIN)/python $(PIP) -c constraints.txt -e '.[torch]')
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest --dist load $(TESTS)
 endif
+
+thorough: $(INSTALLED) ## Run the tests that take too long for every change: all random models, all layers, engines that are killed
+	$(BIN)/python -m pytest -m thorough tests
 
 bench: $(INSTALLED) ## Measure padding, training, the debugger, imports and notebooks (one: BENCH=training)
 	@$(BIN)/python $(PIP) -c constraints.txt -e '.[bench]'

@@ -350,13 +350,6 @@ class _TorchRuns(Runs):
     def without_gradients(self):
         return self.torch.no_grad()
 
-    def sum_over_replicas(self, tensor):
-        distributed = self.torch.distributed
-        if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() < 2:
-            return super().sum_over_replicas(tensor)
-        total, replicas = tensor.clone(), distributed.get_world_size()
-        distributed.all_reduce(total)
-        return total, replicas, replicas
 
     @contextlib.contextmanager
     def operations_to(self, listener):
@@ -372,6 +365,14 @@ class _TorchRuns(Runs):
 # %% ../nbs/source/backend.ipynb #07d064df
 class _Torch(_TorchRuns, Backend):
     "PyTorch: derivatives as recorded, and nothing compiled."
+    def sum_over_replicas(self, tensor):
+        distributed = self.torch.distributed
+        if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() < 2:
+            return super().sum_over_replicas(tensor)
+        total, replicas = tensor.clone(), distributed.get_world_size()
+        distributed.all_reduce(total)
+        return total, replicas, replicas
+
     def gradients(self, function, tensors):
         with self.torch.enable_grad():
             tensors = [tensor.detach().clone().requires_grad_() for tensor in tensors]
@@ -394,8 +395,35 @@ class _Torch(_TorchRuns, Backend):
     def compiled(self, function, specs):
         return {}
 
+# %% ../nbs/source/backend.ipynb #b2bdaedb
+class _Infers(Backend):
+    "A backend without derivatives: NumPy or OpenVINO."
+    sees_operations = False
+    why_not_compiled = "this backend compiles nothing"
+
+    def __init__(self):
+        self.name = self.title = self.compiler = keras.backend.backend()
+
+    def is_eager(self):
+        return not in_symbolic_scope()
+
+    def is_concrete(self, tensor):
+        return self.is_eager()
+
+    def gradients(self, function, tensors):
+        raise NotImplementedError(f"there are no derivatives with the backend {self.name!r}: set KERAS_BACKEND to tensorflow, jax or torch")
+
+    def gradients_by_variables(self, function, variables):
+        return self.gradients(function, variables)
+
+    def by_xla(self, function):
+        return None
+
+    def compiled(self, function, specs):
+        return {}
+
 # %% ../nbs/source/backend.ipynb #9f96bdb6
-BACKEND = {"tensorflow": _TensorFlow, "jax": _Jax, "torch": _Torch}[keras.backend.backend()]()
+BACKEND = {"tensorflow": _TensorFlow, "jax": _Jax, "torch": _Torch}.get(keras.backend.backend(), _Infers)()
 
 # %% ../nbs/source/backend.ipynb #c327051b
 def is_of_tensorflow(

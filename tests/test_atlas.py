@@ -19,6 +19,7 @@ CLASSES = {one for one in vars(layers).values() if inspect.isclass(one)}
 # The stored data.
 
 
+@pytest.mark.thorough
 def test_the_stored_atlas_is_what_a_survey_finds():
     differences = ATLAS.differences(survey_layers())
     assert not differences, "\n".join([

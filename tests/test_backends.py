@@ -100,7 +100,7 @@ def test_a_sound_model_raises_no_alarm(name):
     report = check_padding(model, batch)
     assert report.ok and not report.not_tested, report
     assert {name: row.status for name, row in report.clauses.items() if row.status == "not applicable"}.keys() == {
-        "side", "mask", "loss", "metrics", "regularizers", *(["compiled"] if BACKEND.why_not_compiled else [])}
+        "side", "mask", "loss", "metrics", "regularizers", "shards", *(["compiled"] if BACKEND.why_not_compiled else [])}
     assert find_leaks(model, batch).ok
     assert influence(model, batch).ok
     assert mend(model, batch)[0] is model

@@ -18,7 +18,7 @@ from masking_tutorial.batching import Batches, plan_batches
 from tools.notebooks import ROOT, read
 
 grain = pytest.importorskip("grain", reason="the engines are installed with the lesson's requirements")
-NOTEBOOK = ROOT / "nbs" / "14_part2.ipynb"
+NOTEBOOK = ROOT / "nbs" / "15_engines.ipynb"
 # Of each cell that is needed, how it begins.
 CELLS = ("import copy", "def start(", "def stop(", "def answers(", "def free_ports(", "def sentences(", "def join(",
          "def dispatcher(", "def worker(", "flat = ", "def rounds_of(", "def left_solution(")
@@ -119,12 +119,14 @@ def plan(lesson):
     return plan_batches(lesson.lengths, 8, seed=1)
 
 
+@pytest.mark.thorough
 def test_a_dispatcher_that_comes_back_loses_nothing(lesson, service, plan):
     dataset = service.spread(lesson.as_source(plan).map(lesson.padded))
     reader = all_of(dataset, 20, killed_and_back(service, 0))
     assert (reader.times(len(lesson.ids)) == 1).all()
 
 
+@pytest.mark.thorough
 def test_a_worker_that_comes_back_has_lost_what_it_had_in_hand(lesson, service, plan):
     dataset = service.spread(lesson.as_source(plan).map(lesson.padded))
     reader = all_of(dataset, 20, killed_and_back(service, 1))
@@ -151,6 +153,7 @@ def times_for_two_consumers(lesson, service, rounds, name, *event):
     return sum(reader.times(len(lesson.ids)) for reader in readers)
 
 
+@pytest.mark.thorough
 def test_a_worker_with_a_fixed_share_begins_it_again(lesson, service, plan):
     rounds = lesson.rounds_of(plan, 2)
     assert (times_for_two_consumers(lesson, service, rounds, "nobody dies") == 1).all()
@@ -169,6 +172,7 @@ def reads_slowly(dispatcher):
         time.sleep(0.005)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("place", [2, 3], ids=["its old address", "another address"])
 def test_a_worker_is_waited_for_at_its_old_address(lesson, service, place):
     consumer = lesson.start(reads_slowly, f"localhost:{service.ports[0]}")
@@ -204,6 +208,7 @@ def host_that_ends_early(index, *ports):
     os._exit(9)  # as if it had been killed
 
 
+@pytest.mark.thorough
 def test_a_host_that_is_gone_raises_at_the_others(lesson):
     ports = lesson.free_ports(2)
     hosts = [lesson.start(host_that_ends_early, str(index), *ports, needs=(lesson.join,)) for index in range(2)]

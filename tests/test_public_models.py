@@ -17,6 +17,7 @@ from public_models import (
     trained,
     unrolled,
 )
+from thorough import some_of
 
 from masking_tutorial import find_leaks
 
@@ -36,7 +37,7 @@ def test_padding_changes_the_answer(name):
         assert padding_error(case.model, case) > 1e-2
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some_of(CASES, 3))
 def test_the_culprit_is_named_first(name):
     case = case_of(name)
     with unrolled(case.model):

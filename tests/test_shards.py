@@ -50,6 +50,7 @@ def on_replicas():
 # Real replicas.
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CASES)
 def test_replicas_take_the_step_of_one_device_or_not(name):
     case = on_replicas()["cases"][name]
