@@ -6,6 +6,7 @@ import pytest
 from brute import apart, change_alone, leak, valid_steps
 from keras import layers as L
 from keras import ops
+from thorough import some_of
 
 from masking_tutorial.command_line import main
 from masking_tutorial.contract import check_padding
@@ -279,7 +280,7 @@ def told_by_lengths():
 
 
 @pytest.mark.parametrize("made", [told_by_a_mask, told_by_a_mask_around_a_model, told_by_lengths], ids=lambda made: made.__name__)
-@pytest.mark.parametrize("side", ["post", "pre"])
+@pytest.mark.parametrize("side", some_of(["post", "pre"], 2))
 def test_what_an_input_says_is_padding_may_hold_any_ids(made, side):
     model, valid = made(), valid_steps(LENGTHS, STEPS, side)
     told = LENGTHS.astype("int32") if made is told_by_lengths else valid
