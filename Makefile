@@ -14,8 +14,10 @@ BENCH ?=
 # The backend of Keras for `make test`. The notebooks show what TensorFlow gives: with another one the tests run that are
 # about none.
 BACKEND ?= tensorflow
-TESTS ?= $(addprefix tests/test_,$(addsuffix .py,attention backends batch batching compare layers losses mask_layers \
-	masked_layers masked_windows masks trace))
+# JAX compiles each operation for each shape: a short list there.
+TESTS_jax := backends compare masked_layers
+TESTS_torch := attention backends batch batching compare layers losses mask_layers masked_layers masked_windows masks trace
+TESTS ?= $(patsubst %,tests/test_%.py,$(TESTS_$(BACKEND)))
 
 # The module for `make mutants`.
 MODULE ?= padding
