@@ -105,7 +105,7 @@ class Backend(Runs):
     def gradients_by_variables(self,
         function,   # function without arguments that returns a number
         variables,  # list of variables
-    ) -> list:      # arrays; None where the number does not depend on a variable
+    ) -> list:      # arrays; zeros where the number does not depend on a variable
         "Derivatives of a number by the variables that are used to make it."
         raise NotImplementedError
 
@@ -130,6 +130,12 @@ class Backend(Runs):
         raise NotImplementedError
 
 # %% ../nbs/source/backend.ipynb #9dbfed0b
+class _OfThread(threading.local):
+    "Who listens to operations in a thread."
+    listener = None
+    has_mode = False  # whether the mode of PyTorch that tells of them is on
+
+
 class _TensorFlowReplicas(Runs):
     "How the replicas of tf.distribute speak to each other."
     tf: Any
@@ -150,7 +156,7 @@ class _TensorFlowRuns(_TensorFlowReplicas):
         import tensorflow
         from tensorflow.python.framework import op_callbacks
         self.tf, self.op_callbacks = tensorflow, op_callbacks
-        self.of_thread, self.lock, self.quiet_users = threading.local(), threading.Lock(), 0
+        self.of_thread, self.lock, self.quiet_users = _OfThread(), threading.Lock(), 0
 
     def is_eager(self):
         return self.tf.executing_eagerly()
@@ -196,7 +202,7 @@ class _TensorFlowListens(_TensorFlowRuns):
     "How TensorFlow tells of operations."
     @contextlib.contextmanager
     def operations_to(self, listener):
-        outer, inner = getattr(self.of_thread, "callback", None), listener and _as_op_callback(listener)
+        outer, inner = self.of_thread.listener, listener and _as_op_callback(listener)
         if outer is None and inner is None:
             yield
             return
@@ -211,7 +217,7 @@ class _TensorFlowListens(_TensorFlowRuns):
             self.op_callbacks.remove_op_callback(old)
         if new:
             self.op_callbacks.add_op_callback(new)
-        self.of_thread.callback = new
+        self.of_thread.listener = new
 
 # %% ../nbs/source/backend.ipynb #c2785315
 class _TensorFlow(_TensorFlowListens, Backend):
@@ -231,7 +237,7 @@ class _TensorFlow(_TensorFlowListens, Backend):
             for value in values:
                 tape.watch(value)
             total = function()
-        return [None if each is None else self.to_numpy(each) for each in tape.gradient(total, values)]
+        return list(map(self.to_numpy, tape.gradient(total, values, unconnected_gradients="zero")))
 
     def variables_of(self, function, layers):
         with self.tf.GradientTape() as tape:  # it watches whatever the function reads, also what is in no layer
@@ -333,7 +339,7 @@ class _TorchRuns(Runs):
 
     def __init__(self):
         import torch
-        self.torch, self.of_thread = torch, threading.local()
+        self.torch, self.of_thread = torch, _OfThread()
 
     def is_eager(self):
         return not (in_symbolic_scope() or self.torch.compiler.is_compiling())
@@ -350,17 +356,16 @@ class _TorchRuns(Runs):
     def without_gradients(self):
         return self.torch.no_grad()
 
-
     @contextlib.contextmanager
     def operations_to(self, listener):
-        outer = getattr(self.of_thread, "listener", None)
-        first = bool(listener) and not getattr(self.of_thread, "has_mode", False)  # one mode for all blocks in one another
-        self.of_thread.listener, self.of_thread.has_mode = listener, first or getattr(self.of_thread, "has_mode", False)
+        outer, has_mode = self.of_thread.listener, self.of_thread.has_mode
+        first = bool(listener) and not has_mode  # one mode for all blocks in one another
+        self.of_thread.listener, self.of_thread.has_mode = listener, first or has_mode
         try:
             with _function_mode(self.torch, self.of_thread) if first else contextlib.nullcontext():
                 yield
         finally:
-            self.of_thread.listener, self.of_thread.has_mode = outer, self.of_thread.has_mode and not first
+            self.of_thread.listener, self.of_thread.has_mode = outer, has_mode
 
 # %% ../nbs/source/backend.ipynb #07d064df
 class _Torch(_TorchRuns, Backend):
@@ -381,7 +386,8 @@ class _Torch(_TorchRuns, Backend):
 
     def gradients_by_variables(self, function, variables):
         with self.torch.enable_grad():
-            return self._gradients(function(), [variable.value for variable in variables])
+            gradients = self._gradients(function(), [variable.value for variable in variables])
+        return [np.zeros(variable.shape) if gradient is None else gradient for gradient, variable in zip(gradients, variables)]
 
     def _gradients(self, total, tensors):
         if not tensors or not total.requires_grad:

@@ -19,7 +19,7 @@ from .compare import TOLERANCES, as_numbers, difference, places, worst_of
 from .masks import attach_mask, get_mask
 from .observe import calls_per_step, observe, observed, untouched
 from .reference import (
-    answers, begins_features, makes_mask, normal_like, out_of_step, spoiled_where, Spoiling)
+    answers, as_tensors, begins_features, makes_mask, normal_like, out_of_step, spoiled_where, Spoiling)
 
 # %% ../nbs/source/clauses.ipynb #f721f8e3
 @register_clause("amount")
@@ -88,14 +88,11 @@ def rounding(
     if graph is None:
         return 0.0
     try:
-        outputs = answers(graph(_as_tensors(own.inputs())), 1)
+        outputs = answers(graph(as_tensors(own.inputs())), 1)
     except Exception:  # not every model can be compiled; then nothing is known of rounding
         return 0.0
     return 4 * case.apart(outputs, own).size
 
-
-def _as_tensors(inputs):
-    return keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
 
 # %% ../nbs/source/clauses.ipynb #da2743fb
 @register_clause("side")
@@ -338,8 +335,7 @@ def _gradient(case, arrangement, weights, pulls, first=False):
 
     if not any(map(BACKEND.is_floating, case.together)):
         return None
-    return [np.zeros(weight.shape) if gradient is None else as_numbers(gradient).astype("float64")
-            for gradient, weight in zip(BACKEND.gradients_by_variables(total, weights), weights)]
+    return [as_numbers(gradient).astype("float64") for gradient in BACKEND.gradients_by_variables(total, weights)]
 
 # %% ../nbs/source/clauses.ipynb #04cc7ce0
 @register_clause("mask")
@@ -483,7 +479,7 @@ def compiled(case):
         raise _nothing_compiled(case)
     for words, graph in graphs.items():
         try:
-            outputs = answers(graph(_as_tensors(arrangement.inputs())), len(case.rows))
+            outputs = answers(graph(as_tensors(arrangement.inputs())), len(case.rows))
         except Exception as error:  # not every model can be compiled in every way
             tried.append(f"{words}: raises {type(error).__name__}")
             continue
@@ -521,7 +517,7 @@ def _rounds_so_alone(case, graph, row):
     for each in case.rows:
         own = case.subject.arrangement([each] * case.subject.copies, None)
         first = own._replace(rows=own.rows[:1])
-        found.append(case.apart([one[:1] for one in answers(graph(_as_tensors(own.inputs())), len(own.rows))], first).size)
+        found.append(case.apart([one[:1] for one in answers(graph(as_tensors(own.inputs())), len(own.rows))], first).size)
     return row.difference <= 4 * max(found)
 
 # %% ../nbs/source/clauses.ipynb #21295000

@@ -46,7 +46,7 @@ class Reference:
         if calls is None or any(len(getattr(alone, which)) <= number for alone in calls):
             return None
         tensors = [getattr(alone, which)[number] for alone in calls]
-        if any(not BACKEND.has_numbers(tensor) for tensor in tensors):
+        if not all(map(BACKEND.has_numbers, tensors)):
             return None
         arrays, copies = list(map(BACKEND.to_numpy, tensors)), self.subject.copies
         return [array[:1] if copies > 1 and array.shape[:1] == (copies,) else array for array in arrays]
@@ -73,7 +73,7 @@ def _in_batch(reference, call, which, number):
     if same is None or same.kind != call.kind or len(getattr(same, which)) <= number:
         return None
     tensor = getattr(same, which)[number]
-    return None if not BACKEND.has_numbers(tensor) or tuple(tensor.shape[:1]) != (len(reference.subject.rows),) else tensor
+    return tensor if BACKEND.has_numbers(tensor) and tuple(tensor.shape[:1]) == (len(reference.subject.rows),) else None
 
 
 def _from_batch(reference, call, which, number):
@@ -116,7 +116,7 @@ class Judge:
         "For each input or output of a call its Deviation, or None."
         deviations = []
         for number, tensor in enumerate(getattr(call, which)):
-            alone, where = (None, None) if not BACKEND.has_numbers(tensor) else self.reference.at_valid(call, which, number)
+            alone, where = self.reference.at_valid(call, which, number) if BACKEND.has_numbers(tensor) else (None, None)
             deviations.append(alone and deviation(tensor, alone, self.arrangement, number, where=where))
         return deviations
 

@@ -23,10 +23,6 @@ def _filled(tensor, mask):
     "A tensor (batch, time, ...) with zeros at padded steps, and without an implicit mask; as it is if mask is None."
     return tensor if mask is None else ops.where(expand_mask(mask, tensor), tensor, 0)
 
-
-def _has_floats(tensor):
-    return "float" in keras.backend.standardize_dtype(tensor.dtype)
-
 # %% ../nbs/source/masked_layers.ipynb #0291046a
 def _masks_of(layer, inputs, mask):
     "A list with the mask of each input of a merge, None where it has none."
@@ -376,7 +372,7 @@ def _refuse_longer(layer, tensor, count, steps):
                              f"layer keeps {steps}: cut the sequence, or give the layer more steps")
         return tensor
     # an error cannot be raised in a graph, and steps left out would be a silent wrong answer
-    return ops.where(expand_mask(count > steps, tensor), float("nan"), tensor) if _has_floats(tensor) else tensor
+    return ops.where(expand_mask(count > steps, tensor), float("nan"), tensor) if BACKEND.is_floating(tensor) else tensor
 
 # %% ../nbs/source/masked_layers.ipynb #6e2a9481
 @_register
@@ -479,7 +475,7 @@ class KeepMask(keras.layers.Wrapper):
     def call(self, inputs, mask=None):
         mask = mask_of_inputs(self, inputs, mask)
         # among ids and words there may be no zero
-        outputs = self.layer(_filled(inputs, mask) if _has_floats(inputs) else attach_mask(inputs, None))
+        outputs = self.layer(_filled(inputs, mask) if BACKEND.is_floating(inputs) else attach_mask(inputs, None))
         sizes = (inputs.shape[1], outputs.shape[1] if len(outputs.shape) > 1 else 0)
         if None not in sizes and sizes[0] != sizes[1]:
             raise ValueError(f"layer '{self.name}': {type(self.layer).__name__} made {tuple(outputs.shape)} of "

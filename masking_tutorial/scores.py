@@ -15,6 +15,7 @@ from .case import (
 from .clauses import strength_of
 from .compare import as_numbers
 from .masks import attach_mask, get_mask
+from .reference import as_tensors
 
 # %% ../nbs/source/scores.ipynb #507b2169
 class Scores:
@@ -34,8 +35,7 @@ class Scores:
         "x, y and the weights, as a model takes them, with more padding; `drawn`: with other legal targets at padded steps."
         x = self.case.subject.arrangement(more=more).inputs()
         y, weights = _packed(self, "targets", self.targets, more, drawn), _packed(self, "sample_weight", self.weights, more, False)
-        return tuple(keras.tree.map_structure(keras.ops.convert_to_tensor, part) if part is not None else None
-                     for part in (x, y, weights))
+        return tuple(None if part is None else as_tensors(part) for part in (x, y, weights))
 
     def measure(self, more=0, drawn=False):
         "Losses and metrics by name, as `evaluate` gives them; run step by step, so that nothing is compiled anew."
@@ -56,9 +56,13 @@ class Scores:
         model.reset_metrics()
         predicted = self.case.subject.call(x)
         if not masks:
-            predicted = keras.tree.map_structure(lambda output: attach_mask(output, None), predicted)
+            predicted = _without_masks(predicted)
         loss = model.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weights, training=False)
         return _as_floats({**model.compute_metrics(x, y, predicted, weights), "loss": loss})
+
+
+def _without_masks(predicted):
+    return keras.tree.map_structure(lambda output: attach_mask(output, None), predicted)
 
 
 def _as_floats(logs):
@@ -215,7 +219,7 @@ def _measured(scores, more=0, drawn=False):
     except Exception as error:  # a mask that does not fit, targets that do not fit, a metric that wants other shapes
         model, (x, y, weights) = scores.model, scores.data(more, drawn)
         predicted = scores.case.subject.call(x)
-        plain = keras.tree.map_structure(lambda output: attach_mask(output, None), predicted)
+        plain = _without_masks(predicted)
         masked = any(get_mask(output) is not None for output in keras.tree.flatten(predicted))
         try:
             model.compute_loss(x=x, y=y, y_pred=plain, sample_weight=weights, training=False)

@@ -9,6 +9,7 @@ __all__ = ['shard_rows', 'shard_gradients', 'step_on_shards']
 import copy, dataclasses
 import keras
 import numpy as np
+from .backend import BACKEND
 from .case import BROKEN, KEPT, BadInput, ClauseRow, NotApplicable, NotTested, register_clause
 from .compare import as_numbers, difference
 from .scores import scores_of
@@ -67,9 +68,8 @@ def _loss_and_gradients(loss_of, weights, told):
         loss = loss_of()
     if any(part is not None for value in told() for part in tape.gradient(value, weights)):
         raise NotTested("the loss hands what depends on the weights to all_reduce, and that is not played through")
-    gradients = tape.gradient(loss, weights)
-    return float(loss), [np.zeros(weight.shape) if one is None else as_numbers(tf.convert_to_tensor(one)).astype("float64")
-                         for one, weight in zip(gradients, weights)]
+    gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+    return float(loss), [as_numbers(gradient).astype("float64") for gradient in gradients]
 
 # %% ../nbs/source/shards.ipynb #e5041979
 def _of_replica(model, data, call, exchange=None):
@@ -147,10 +147,10 @@ def _shards_asked(case):
     if shards > case.batch.rows:
         raise BadInput(f"shards={shards}, but the batch has {case.batch.rows} sequences: pass a batch with at least one for "
                        "each shard")
-    if keras.backend.backend() == "jax":
+    if BACKEND.name == "jax":
         raise NotApplicable("keras.distribution shards arrays on JAX, and a loss sees the whole batch: there are no replicas")
-    if keras.backend.backend() != "tensorflow":
-        raise NotTested(f"the replicas of tf.distribute are played with TensorFlow, and this is {keras.backend.backend()}")
+    if BACKEND.name != "tensorflow":
+        raise NotTested(f"the replicas of tf.distribute are played with TensorFlow, and this is {BACKEND.name}")
     if case.subject.copies > 1:
         raise NotTested("the model takes batches of one size only, and so no shard")
     return shards
