@@ -440,6 +440,24 @@ def test_modules_import_only_what_comes_before_them():
     assert set(order) == set(MODULES)
 
 
+def table_of_sources(index: Path) -> dict[str, str]:
+    """What the index says of each source notebook, in its order."""
+    prose = "\n".join(cell.source for cell in read(index).cells if cell.cell_type == "markdown")
+    return dict(re.findall(r"^\| \[(\w+)\]\(source/\1\.ipynb\) \| (.*) \|$", prose, re.MULTILINE))
+
+
+def test_the_index_says_of_each_source_notebook_what_it_says_of_itself():
+    said = {name: read(ROOT / "nbs" / "source" / f"{name}.ipynb").cells[0].source.splitlines()[2].removeprefix("> ")
+            for name in SOURCES}
+    assert table_of_sources(ROOT / "nbs" / "index.ipynb") == said
+
+
+def test_the_index_lists_source_notebooks_in_the_order_of_their_imports():
+    order = list(table_of_sources(ROOT / "nbs" / "index.ipynb"))
+    later = {name: modules_imported_by(name) & set(order[place:]) for place, name in enumerate(order)}
+    assert {name: names for name, names in later.items() if names} == {}
+
+
 def imported_modules(tree: ast.AST) -> set[str]:
     """The modules of this package that a module imports."""
     names = set()
@@ -455,8 +473,6 @@ def imported_modules(tree: ast.AST) -> set[str]:
 def test_imported_modules_are_found():
     source = "import masking_tutorial.a\nfrom .b import x\nfrom masking_tutorial.c import x\nfrom . import d\nimport ast"
     assert imported_modules(ast.parse(source)) == {"a", "b", "c", "d"}
-
-
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
