@@ -1,0 +1,290 @@
+"""The Chinese edition: a catalogue for each lesson, and the notebooks that are built from it.
+
+    python -m tools.translations update    # take over what has changed in the English lessons
+    python -m tools.translations build     # write nbs/zh/*.ipynb
+    python -m tools.translations check     # change nothing; say what is missing, doubtful or wrong
+
+A catalogue, nbs/zh/po/NAME.po, has one entry for each cell of prose: its id as context, the whole cell as message.
+Where the English cell has changed, the entry is marked fuzzy, until someone has looked at it and takes the mark away.
+"""
+
+import argparse
+import posixpath
+import re
+import sys
+from collections import Counter
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import polib
+from bs4 import BeautifulSoup
+from nbconvert.filters import markdown2html
+from nbformat import NotebookNode
+
+from tools.notebooks import ROOT, read, serialized
+
+LESSONS = ROOT / "nbs"
+EDITION = LESSONS / "zh"
+CATALOGUES = EDITION / "po"
+GLOSSARY = EDITION / "glossary.md"
+METADATA = {"Language": "zh_CN", "MIME-Version": "1.0", "Content-Type": "text/plain; charset=UTF-8",
+            "Content-Transfer-Encoding": "8bit"}
+
+HAN = r"\u3400-\u9fff"
+CODE = re.compile(r"^```.*?^```$|(`+)(?!`).+?(?<!`)\1(?!`)", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
+HEADINGS = "h1, h2, h3, h4, h5, h6"
+
+
+class Untranslated(Exception):
+    """A lesson that cannot be built, with the cells that are missing, doubtful or gone."""
+
+
+def lesson_names() -> list[str]:
+    return [path.stem for path in sorted(LESSONS.glob("*.ipynb"))]
+
+
+def prose(name: str) -> dict[str, str]:
+    """The cells of an English lesson that are to be translated, by their ids."""
+    return {cell.id: cell.source for cell in read(LESSONS / f"{name}.ipynb").cells if cell.cell_type == "markdown"}
+
+
+# The catalogues.
+
+
+def catalogue(name: str) -> polib.POFile:
+    path = CATALOGUES / f"{name}.po"
+    # A line of the cell is a line of the file, however long: so a diff shows what was changed.
+    opened = polib.pofile(str(path), wrapwidth=0) if path.exists() else polib.POFile(wrapwidth=0)
+    opened.metadata = METADATA
+    return opened
+
+
+def updated(old: polib.POFile, english: dict[str, str]) -> polib.POFile:
+    """The catalogue with an entry for each cell, in the order of the lesson; what has no cell any more comes last."""
+    entries = {entry.msgctxt: entry for entry in old}
+    new = polib.POFile(wrapwidth=0)
+    new.metadata = METADATA
+    for cell_id, message in english.items():
+        entry = deepcopy(entries.pop(cell_id, polib.POEntry(msgctxt=cell_id, msgid=message)))
+        entry.obsolete = False
+        if entry.msgid != message and entry.msgstr:
+            entry.previous_msgid = entry.previous_msgid or entry.msgid
+            entry.flags = ["fuzzy"]
+        entry.msgid = message
+        new.append(entry)
+    for entry in entries.values():
+        if entry.msgstr:
+            entry.obsolete = True
+            new.append(entry)
+    return new
+
+
+def states(opened: polib.POFile, english: dict[str, str]) -> list[str]:
+    """What keeps a catalogue from being complete, each with what to do."""
+    entries = {entry.msgctxt: entry for entry in opened}
+    found = []
+    for cell_id, message in english.items():
+        entry, start = entries.pop(cell_id, None), message.strip().partition("\n")[0][:60]
+        if entry is None or entry.obsolete:
+            found.append(f"cell {cell_id} ({start}) has no entry: run `make zh`, and translate it")
+        elif entry.msgid != message:
+            found.append(f"cell {cell_id} ({start}) has changed: run `make zh`, and look at its translation")
+        elif not entry.msgstr.strip():
+            found.append(f"cell {cell_id} ({start}) is not translated")
+        elif entry.fuzzy:
+            found.append(f"cell {cell_id} ({start}) has changed: look at its translation, then take `fuzzy` away")
+    return found + [f"entry {cell_id} has no cell: move what it says to the cell that took its place, then delete it"
+                    for cell_id in entries]
+
+
+# What a translation has in common with its cell.
+
+
+def _without_code(text: str) -> str:
+    return CODE.sub("`", text)
+
+
+def _words(text: str) -> str:
+    """The text without code and without the addresses of links."""
+    return LINK.sub("", _without_code(text))
+
+
+def _code(text: str) -> set[str]:
+    """The names and blocks of code, without comments."""
+    return {re.sub(r"\s+#.*", "", match[0]) for match in CODE.finditer(text)}
+
+
+def _tables(text: str) -> list[int]:
+    """The cells in each row of each table."""
+    return [line.count("|") for line in _without_code(text).splitlines() if line.lstrip().startswith("|")]
+
+
+def _asterisks(text: str) -> int:
+    """Asterisks that a reader sees: beside Chinese punctuation, some emphasis is not taken for one."""
+    page = BeautifulSoup(markdown2html(text), "html.parser")
+    for tag in page.select("code, .math, pre"):
+        tag.decompose()
+    return page.get_text().count("*")
+
+
+IN_COMMON = {
+    "links": lambda text: Counter(LINK.findall(_without_code(text))),
+    "code": _code,
+    "numbers": lambda text: Counter(re.findall(r"\d+(?:[.,]\d+)*", _words(text))),
+    "rows and columns": _tables,
+    "headings": lambda text: re.findall(r"^#+(?= )", _without_code(text), re.MULTILINE),
+    "list items": lambda text: len(re.findall(r"^ *(?:[-*]|\d+\.) ", _without_code(text), re.MULTILINE)),
+    "asterisks that are seen": _asterisks,
+}
+
+TYPOGRAPHY = {
+    "no blank between Chinese and what is not": rf"[{HAN}](?:[A-Za-z0-9`]|\[[A-Za-z0-9`])|[A-Za-z0-9%`][{HAN}]",
+    "a mark that is not Chinese after Chinese": rf"[{HAN}][,;:?!]",
+    "a Chinese mark with a blank beside it": r"[，。；：？！、] (?! *$|\|)| [，。；：？！、]",
+}
+
+
+@cache
+def glossary(path: Path = GLOSSARY) -> tuple[tuple[re.Pattern, tuple[str, ...], tuple[str, ...]], ...]:
+    """For each term: how to find it in English, what it is in Chinese, and what it is not."""
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.*?) ?\|$", path.read_text(encoding="utf-8"), re.MULTILINE)[2:]
+    return tuple(
+        (re.compile(rf"\b(?:{'|'.join(map(re.escape, english.split(', ')))})\b", re.IGNORECASE),
+         tuple(chinese.split("、")), tuple(filter(None, wrong.split("、"))))
+        for english, chinese, wrong in rows)
+
+
+def differences(english: str, chinese: str) -> list[str]:
+    """What a translation does not have in common with its cell, or says in other words than the glossary."""
+    found = []
+    for what, of in IN_COMMON.items():
+        wanted, given = of(english), of(chinese)
+        if wanted != given:
+            found.append(f"{what}: {_difference(wanted, given)}")
+    # Code is a word among others, here.
+    words = CODE.sub(lambda match: "`x`", LINK.sub("", chinese))
+    for what, pattern in TYPOGRAPHY.items():
+        if match := re.search(pattern, words, re.MULTILINE):
+            found.append(f"{what}: {words[max(0, match.start() - 8):match.end() + 8]!r}")
+    for pattern, right, wrong in glossary():
+        term = pattern.search(_words(english))
+        if term and not any(word in chinese for word in right):
+            found.append(f"glossary: {term[0]!r} is {' or '.join(right)}")
+        found += [f"glossary: {word!r} should be {' or '.join(right)}"
+                  for word in wrong if word in chinese.replace(f"“{word}”", "")]  # in quotes it is spoken of
+    return found
+
+
+def _difference(wanted, given) -> str:
+    if isinstance(wanted, (Counter, set)):
+        return f"missing {sorted(wanted - given)}, not in the English cell {sorted(given - wanted)}"
+    return f"{given} instead of {wanted}"
+
+
+# The notebooks.
+
+
+@cache
+def _headings(name: str, chinese: bool) -> dict[str, tuple[str, int]]:
+    """The anchor of each heading of a lesson: the cell that it is in, and its number there."""
+    cells = {entry.msgctxt: entry.msgstr for entry in catalogue(name)} if chinese else prose(name)
+    with_headings = {cell_id: text for cell_id, text in cells.items() if re.search("^#", text, re.MULTILINE)}
+    return {tag["id"]: (cell_id, number)
+            for cell_id, text in with_headings.items()
+            for number, tag in enumerate(BeautifulSoup(markdown2html(text), "html.parser").select(HEADINGS))}
+
+
+def mapped_link(link: str, name: str) -> str:
+    """A link of an English lesson, as it stands in the Chinese one, in the folder below."""
+    address, _, fragment = link.partition("#")
+    if re.match(r"[a-z]+:", address):
+        return link
+    if address.startswith("zh/"):
+        return f"../{address.removeprefix('zh/')}"  # from the other edition, this is the other one
+    lesson = address.removesuffix(".ipynb") if address else name
+    if lesson not in lesson_names():
+        return posixpath.normpath(f"../{address}") + (f"#{fragment}" if fragment else "")
+    if fragment:
+        place = _headings(lesson, chinese=False).get(unquote(fragment))
+        anchors = [anchor for anchor, other_place in _headings(lesson, chinese=True).items() if other_place == place]
+        if not anchors:
+            raise Untranslated(f"{name}: the link {link} leads to no heading that is translated")
+        fragment = quote(anchors[0], safe="".join(map(chr, range(0x80, 0x10000)))) if "(" in anchors[0] else anchors[0]
+    return address + (f"#{fragment}" if fragment else "")
+
+
+def with_mapped_links(text: str, name: str) -> str:
+    """The text with its links mapped; what stands in code is no link."""
+    pieces, start = [], 0
+    for code in [*CODE.finditer(text), None]:
+        end = code.start() if code else len(text)
+        pieces += [LINK.sub(lambda link: mapped_link(link[0], name), text[start:end]), code[0] if code else ""]
+        start = code.end() if code else end
+    return "".join(pieces)
+
+
+def built(name: str) -> NotebookNode:
+    """The Chinese notebook: prose from the catalogue, all else as it stands in the English one.
+
+    Raises `Untranslated` if a cell is missing, doubtful or gone.
+    """
+    opened = catalogue(name)
+    if found := states(opened, prose(name)):
+        raise Untranslated("\n".join(f"{name}.po: {problem}" for problem in found))
+    chinese = {entry.msgctxt: entry.msgstr for entry in opened}
+    notebook = read(LESSONS / f"{name}.ipynb")
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_mapped_links(chinese[cell.id], name)
+    return notebook
+
+
+def problems(name: str) -> list[str]:
+    """What is wrong with a catalogue or its notebook: an empty list if nothing is."""
+    found = [f"{name}.po: {problem}" for problem in states(catalogue(name), prose(name))]
+    for entry in catalogue(name):
+        if entry.msgstr and not entry.obsolete:
+            found += [f"{name}.po, cell {entry.msgctxt}: {difference}"
+                      for difference in differences(entry.msgid, entry.msgstr)]
+    if not found:
+        path = EDITION / f"{name}.ipynb"
+        if not path.exists() or path.read_text(encoding="utf-8") != serialized(built(name)):
+            found.append(f"nbs/zh/{name}.ipynb is not what its catalogue gives: run `make zh`")
+    return found
+
+
+def strangers() -> list[str]:
+    """Files of the edition that belong to no lesson."""
+    paths = [*EDITION.glob("*.ipynb"), *CATALOGUES.glob("*.po")]
+    return [f"{path.relative_to(ROOT)} belongs to no lesson: rename it with its lesson, or delete it"
+            for path in sorted(paths) if path.stem not in lesson_names()]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("command", choices=["update", "build", "check"])
+    parser.add_argument("names", nargs="*", help="lessons, such as 01_padding; all if none is given")
+    arguments = parser.parse_args()
+    names = arguments.names or lesson_names()
+
+    found = strangers()
+    for name in names:
+        if arguments.command == "update":
+            CATALOGUES.mkdir(parents=True, exist_ok=True)
+            updated(catalogue(name), prose(name)).save(str(CATALOGUES / f"{name}.po"))
+        elif arguments.command == "build":
+            try:
+                (EDITION / f"{name}.ipynb").write_text(serialized(built(name)), encoding="utf-8")
+            except Untranslated as error:
+                found += str(error).splitlines()
+        else:
+            found += problems(name)
+    print(*found, sep="\n", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
