@@ -33,16 +33,16 @@ LAB_FLAGS += --no-browser
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test thorough bench mutants notebooks export readme constraints clean check-python
+.PHONY: help lab test thorough bench mutants notebooks export zh readme constraints clean check-python
 
 help: ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
-lab: $(INSTALLED) ## Open the course in JupyterLab
+lab: $(INSTALLED) ## Open the course in JupyterLab (in Chinese: LANG=zh)
 	@# JupyterLab shows no SVG figures of a notebook that it does not trust.
-	@$(BIN)/jupyter trust nbs/*.ipynb nbs/source/*.ipynb > /dev/null
+	@$(BIN)/jupyter trust nbs/*.ipynb nbs/source/*.ipynb nbs/zh/*.ipynb > /dev/null
 	@# The address that is printed leads to the index too, which it would not with a file as argument.
-	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/nbs/index.ipynb
+	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/nbs/$(if $(filter zh%,$(LANG)),zh/)index.ipynb
 
 test: $(INSTALLED) ## Re-run every notebook cell, compare its output, and run the other tests (or BACKEND=torch, BACKEND=jax)
 ifeq ($(BACKEND),tensorflow)
@@ -54,6 +54,8 @@ endif
 
 thorough: $(INSTALLED) ## Run the tests that take too long for every change: all random models, all layers, engines that are killed
 	$(BIN)/python -m pytest -m thorough tests
+	@# Their code and outputs are those of the English lessons: here they run, too.
+	$(BIN)/python -m pytest nbs/zh/*.ipynb
 
 bench: $(INSTALLED) ## Measure padding, training, the debugger, imports and notebooks (one: BENCH=training)
 	@$(BIN)/python $(PIP) -c constraints.txt -e '.[bench]'
@@ -66,12 +68,17 @@ mutants: $(INSTALLED) ## Count the small changes of a module that its tests noti
 notebooks: export ## Run the notebooks and store their output, then export and render (one: NB=nbs/01_padding.ipynb)
 	$(BIN)/python -m tools.notebooks execute $(NB)
 	@# Running gives an id to a cell that had none, and the package names the ids.
-	@$(MAKE) --no-print-directory export readme
+	@$(MAKE) --no-print-directory export readme zh
 
 export: $(INSTALLED) ## Write the package from the notebooks
 	$(BIN)/nbdev_export --skip_folder_re '^([_.]|zh$$)'
 
-readme: $(INSTALLED) ## Write README.md from nbs/index.ipynb
+zh: $(INSTALLED) ## Build the Chinese lessons from their catalogues, and say what is not translated
+	@$(BIN)/python -m tools.translations update
+	@$(BIN)/python -m tools.translations build
+	@$(MAKE) --no-print-directory readme
+
+readme: $(INSTALLED) ## Write README.md and README.zh.md from the index of each edition
 	$(BIN)/python -m tools.readme
 
 constraints: check-python ## Renew constraints.txt with the newest versions that settings.ini allows

@@ -300,8 +300,9 @@ def test_links_of_the_notebook_resolve(path):
     assert broken_links(markdown, path) == []
 
 
-def test_links_of_the_readme_resolve():
-    path = ROOT / "README.md"
+@pytest.mark.parametrize("page", readme.PAGES)
+def test_links_of_the_readme_resolve(page):
+    path = ROOT / page
     assert broken_links(path.read_text(encoding="utf-8"), path) == []
 
 
@@ -386,15 +387,14 @@ def test_rendering_the_readme_changes_nothing():
 
 
 def test_a_picture_in_the_readme_needs_a_description(tmp_path):
-    path = store(tmp_path / "index.ipynb", new_code_cell(SVG.replace("a figure", "<Figure>")))
-    execute(path)
-    with pytest.raises(readme.MissingDescription, match="should describe it, but it is '<Figure>'"):
-        readme.render(path)
+    execute(store(tmp_path / "nbs" / "index.ipynb", new_code_cell(SVG.replace("a figure", "<Figure>"))))
+    with pytest.raises(readme.MissingDescription, match="nbs/index.ipynb, .* should describe it, but it is '<Figure>'"):
+        readme.render(tmp_path)
 
 
 def test_readme_is_the_index_seen_from_the_root(tmp_path):
     hidden_source = new_code_cell(SVG, metadata={"jupyter": {"source_hidden": True}})
-    link = "[a](01_a.ipynb), [b](../LICENSE), [c](https://example.org)"
+    link = "[a](01_a.ipynb), [b](../LICENSE), [c](https://example.org), [d](zh/index.ipynb)"
     index = store(
         tmp_path / "nbs" / "index.ipynb",
         new_markdown_cell(link),
@@ -414,11 +414,22 @@ def test_readme_is_the_index_seen_from_the_root(tmp_path):
     readme.write(tmp_path)
     assert readme.differences(tmp_path) == []
     assert (tmp_path / "README.md").read_text().split("\n\n", 1)[1] == (
-        "[a](nbs/01_a.ipynb), [b](LICENSE), [c](https://example.org)\n\n"
+        "[a](nbs/01_a.ipynb), [b](LICENSE), [c](https://example.org), [d](README.zh.md)\n\n"
         "```python\nprint('shown')\n```\n\n    shown\n\n"
         "![a figure](images/readme-1.svg)\n"
     )
     assert "three steps" in (tmp_path / "images" / "readme-1.svg").read_text()
+
+
+def test_the_readme_of_a_translation_is_its_index_seen_from_the_root(tmp_path):
+    for folder, link in [("nbs", "zh/index.ipynb"), ("nbs/zh", "../index.ipynb")]:
+        path = store(tmp_path / folder / "index.ipynb",
+                     new_markdown_cell(f"[other]({link}), [a](01_a.ipynb), [b](../../LICENSE)"), new_code_cell(SVG))
+        execute(path)
+    readme.write(tmp_path)
+    assert readme.differences(tmp_path) == []
+    assert "[other](README.md), [a](nbs/zh/01_a.ipynb), [b](LICENSE)" in (tmp_path / "README.zh.md").read_text()
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["readme-1.svg"]
 
 
 # The package.

@@ -1,4 +1,4 @@
-"""Renders nbs/index.ipynb into README.md and its pictures.
+"""Renders nbs/index.ipynb into README.md and its pictures, and the Chinese index into README.zh.md.
 
     python -m tools.readme           # write them
     python -m tools.readme --check   # say what differs
@@ -15,10 +15,11 @@ from nbformat import NotebookNode
 
 from tools.notebooks import ROOT, read
 
-INDEX = ROOT / "nbs" / "index.ipynb"
+# Each page at the root, and the notebook that it is made from.
+PAGES = {"README.md": "nbs/index.ipynb", "README.zh.md": "nbs/zh/index.ipynb"}
 IMAGES = "images"
 IMAGE_NAME = "readme-{number}"
-NOTICE = "<!-- Made from nbs/index.ipynb by `make readme`: change the notebook, not this file. -->"
+NOTICE = "<!-- Made from {index} by `make readme`: change the notebook, not this file. -->"
 
 RELATIVE_LINK = re.compile(r"(?<=\]\()(?![a-z]+:|[#/])[^)\s]+")
 DIRECTIVE_LINES = re.compile(r"\A(?:#\|.*(?:\n|\Z))+")
@@ -35,14 +36,27 @@ class MissingDescription(Exception):
     """A picture that says nothing to someone who cannot see it."""
 
 
-def render(index: Path = INDEX) -> dict[str, str]:
-    """The text of README.md and of each picture, by path from the root of the repository."""
-    notebook = read(index)
+def render(root: Path = ROOT) -> dict[str, str]:
+    """The text of each page and of each picture, by path from the root of the repository.
+
+    The editions have the same pictures, since their outputs are the same.
+    """
+    files: dict[str, str] = {}
+    for page, index in PAGES.items():
+        if (root / index).exists():
+            files |= _rendered(root, page, index)
+    return files
+
+
+def _rendered(root: Path, page: str, index: str) -> dict[str, str]:
+    """One page and its pictures."""
+    notebook = read(root / index)
+    folder = posixpath.dirname(index)
     notebook.cells = [cell for cell in notebook.cells if not _is_hidden(cell)]
     number = 0
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = _from_root(cell.source)
+            cell.source = _from_root(cell.source, folder)
         elif cell.cell_type == "code":
             cell.source = DIRECTIVE_LINES.sub("", cell.source)
             if cell.metadata.get("jupyter", {}).get("source_hidden"):
@@ -50,32 +64,38 @@ def render(index: Path = INDEX) -> dict[str, str]:
             for output in cell.outputs:
                 data = output.get("data", {})
                 if "text/markdown" in data:
-                    data["text/markdown"] = _from_root(data["text/markdown"])
+                    data["text/markdown"] = _from_root(data["text/markdown"], folder)
                 if "image/svg+xml" in data:
                     number += 1
                     output.metadata["filename"] = IMAGE_NAME.format(number=number)
-                    data["text/plain"] = _description(cell, data)
+                    data["text/plain"] = _description(index, cell, data)
     exporter = MarkdownExporter(raw_template=TEMPLATE)
     body, resources = exporter.from_notebook_node(notebook, {"output_files_dir": IMAGES})
     pictures = {name: content.decode() for name, content in resources["outputs"].items()}
-    return {"README.md": f"{NOTICE}\n\n{_tidy(body)}"} | pictures
+    return {page: f"{NOTICE.format(index=index)}\n\n{_tidy(body)}"} | pictures
 
 
 def _is_hidden(cell: NotebookNode) -> bool:
     return cell.source.partition("\n")[0].strip() == "#| hide"
 
 
-def _from_root(markdown: str) -> str:
-    """Turn links that start in the notebook's folder into links that start at the root."""
-    return RELATIVE_LINK.sub(lambda link: posixpath.normpath(f"nbs/{link[0]}"), markdown)
+def _from_root(markdown: str, folder: str) -> str:
+    """Turn links that start in the notebook's folder into links that start at the root, to the pages made from one."""
+    pages = {index: page for page, index in PAGES.items()}
+
+    def from_root(link: re.Match) -> str:
+        path = posixpath.normpath(f"{folder}/{link[0]}")
+        return pages.get(path, path)
+
+    return RELATIVE_LINK.sub(from_root, markdown)
 
 
-def _description(cell: NotebookNode, data: dict) -> str:
+def _description(index: str, cell: NotebookNode, data: dict) -> str:
     """The picture's text form on one line; Python's own representation of an object describes nothing."""
     text = " ".join(data.get("text/plain", "").split())
     if not text or text.startswith("<"):
         raise MissingDescription(
-            f"index.ipynb, cell {cell.id}: the picture's text/plain output should describe it, but it is {text!r}"
+            f"{index}, cell {cell.id}: the picture's text/plain output should describe it, but it is {text!r}"
         )
     return text
 
@@ -90,9 +110,9 @@ def _tidy(body: str) -> str:
 
 def differences(root: Path = ROOT) -> list[str]:
     """What rendering would change: an empty list if nothing."""
-    files = render(root / "nbs" / "index.ipynb")
+    files = render(root)
     found = [
-        f"{name} is not what nbs/index.ipynb renders to"
+        f"{name} is not what {PAGES.get(name, 'nbs/index.ipynb')} renders to"
         for name, content in files.items()
         if not (root / name).exists() or (root / name).read_text(encoding="utf-8") != content
     ]
@@ -100,7 +120,7 @@ def differences(root: Path = ROOT) -> list[str]:
 
 
 def write(root: Path = ROOT) -> None:
-    files = render(root / "nbs" / "index.ipynb")
+    files = render(root)
     for name, content in files.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(content, encoding="utf-8")

@@ -13,10 +13,13 @@ import posixpath
 import re
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterable
 from copy import deepcopy
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
-from urllib.parse import quote, unquote
+from typing import NamedTuple
+from urllib.parse import unquote
 
 import polib
 from bs4 import BeautifulSoup
@@ -25,10 +28,6 @@ from nbformat import NotebookNode
 
 from tools.notebooks import ROOT, read, serialized
 
-LESSONS = ROOT / "nbs"
-EDITION = LESSONS / "zh"
-CATALOGUES = EDITION / "po"
-GLOSSARY = EDITION / "glossary.md"
 METADATA = {"Language": "zh_CN", "MIME-Version": "1.0", "Content-Type": "text/plain; charset=UTF-8",
             "Content-Transfer-Encoding": "8bit"}
 
@@ -42,31 +41,20 @@ class Untranslated(Exception):
     """A lesson that cannot be built, with the cells that are missing, doubtful or gone."""
 
 
-def lesson_names() -> list[str]:
-    return [path.stem for path in sorted(LESSONS.glob("*.ipynb"))]
-
-
-def prose(name: str) -> dict[str, str]:
-    """The cells of an English lesson that are to be translated, by their ids."""
-    return {cell.id: cell.source for cell in read(LESSONS / f"{name}.ipynb").cells if cell.cell_type == "markdown"}
-
-
 # The catalogues.
 
 
-def catalogue(name: str) -> polib.POFile:
-    path = CATALOGUES / f"{name}.po"
+def new_catalogue() -> polib.POFile:
     # A line of the cell is a line of the file, however long: so a diff shows what was changed.
-    opened = polib.pofile(str(path), wrapwidth=0) if path.exists() else polib.POFile(wrapwidth=0)
-    opened.metadata = METADATA
-    return opened
+    catalogue = polib.POFile(wrapwidth=0)
+    catalogue.metadata = METADATA
+    return catalogue
 
 
 def updated(old: polib.POFile, english: dict[str, str]) -> polib.POFile:
     """The catalogue with an entry for each cell, in the order of the lesson; what has no cell any more comes last."""
     entries = {entry.msgctxt: entry for entry in old}
-    new = polib.POFile(wrapwidth=0)
-    new.metadata = METADATA
+    new = new_catalogue()
     for cell_id, message in english.items():
         entry = deepcopy(entries.pop(cell_id, polib.POEntry(msgctxt=cell_id, msgid=message)))
         entry.obsolete = False
@@ -147,17 +135,25 @@ TYPOGRAPHY = {
 }
 
 
+class Term(NamedTuple):
+    """A row of the glossary."""
+
+    english: re.Pattern
+    right: tuple[str, ...]
+    wrong: tuple[str, ...]
+
+
 @cache
-def glossary(path: Path = GLOSSARY) -> tuple[tuple[re.Pattern, tuple[str, ...], tuple[str, ...]], ...]:
-    """For each term: how to find it in English, what it is in Chinese, and what it is not."""
+def glossary(path: Path) -> tuple[Term, ...]:
+    """The first table of the glossary: how to find a term in English, what it is in Chinese, and what it is not."""
     rows = re.findall(r"^\| (.+?) \| (.+?) \| (.*?) ?\|$", path.read_text(encoding="utf-8"), re.MULTILINE)[2:]
     return tuple(
-        (re.compile(rf"\b(?:{'|'.join(map(re.escape, english.split(', ')))})\b", re.IGNORECASE),
-         tuple(chinese.split("、")), tuple(filter(None, wrong.split("、"))))
+        Term(re.compile(rf"\b(?:{'|'.join(map(re.escape, english.split(', ')))})\b", re.IGNORECASE),
+             tuple(chinese.split("、")), tuple(filter(None, wrong.split("、"))))
         for english, chinese, wrong in rows)
 
 
-def differences(english: str, chinese: str) -> list[str]:
+def differences(english: str, chinese: str, terms: Iterable[Term]) -> list[str]:
     """What a translation does not have in common with its cell, or says in other words than the glossary."""
     found = []
     for what, of in IN_COMMON.items():
@@ -169,12 +165,12 @@ def differences(english: str, chinese: str) -> list[str]:
     for what, pattern in TYPOGRAPHY.items():
         if match := re.search(pattern, words, re.MULTILINE):
             found.append(f"{what}: {words[max(0, match.start() - 8):match.end() + 8]!r}")
-    for pattern, right, wrong in glossary():
-        term = pattern.search(_words(english))
-        if term and not any(word in chinese for word in right):
-            found.append(f"glossary: {term[0]!r} is {' or '.join(right)}")
-        found += [f"glossary: {word!r} should be {' or '.join(right)}"
-                  for word in wrong if word in chinese.replace(f"“{word}”", "")]  # in quotes it is spoken of
+    for term in terms:
+        used, right = term.english.search(_words(english)), " or ".join(term.right)
+        if used and not any(word in chinese for word in term.right):
+            found.append(f"glossary: {used[0]!r} is {right}")
+        found += [f"glossary: {word!r} should be {right}"
+                  for word in term.wrong if word in chinese.replace(f"“{word}”", "")]  # in quotes it is spoken of
     return found
 
 
@@ -184,83 +180,122 @@ def _difference(wanted, given) -> str:
     return f"{given} instead of {wanted}"
 
 
-# The notebooks.
+# The edition.
 
 
-@cache
-def _headings(name: str, chinese: bool) -> dict[str, tuple[str, int]]:
-    """The anchor of each heading of a lesson: the cell that it is in, and its number there."""
-    cells = {entry.msgctxt: entry.msgstr for entry in catalogue(name)} if chinese else prose(name)
+def anchors(cells: dict[str, str]) -> dict[str, tuple[str, int]]:
+    """The anchor of each heading, as JupyterLab makes it: the cell that it is in, and its number there."""
     with_headings = {cell_id: text for cell_id, text in cells.items() if re.search("^#", text, re.MULTILINE)}
     return {tag["id"]: (cell_id, number)
             for cell_id, text in with_headings.items()
             for number, tag in enumerate(BeautifulSoup(markdown2html(text), "html.parser").select(HEADINGS))}
 
 
-def mapped_link(link: str, name: str) -> str:
-    """A link of an English lesson, as it stands in the Chinese one, in the folder below."""
-    address, _, fragment = link.partition("#")
-    if re.match(r"[a-z]+:", address):
-        return link
-    if address.startswith("zh/"):
-        return f"../{address.removeprefix('zh/')}"  # from the other edition, this is the other one
-    lesson = address.removesuffix(".ipynb") if address else name
-    if lesson not in lesson_names():
-        return posixpath.normpath(f"../{address}") + (f"#{fragment}" if fragment else "")
-    if fragment:
-        place = _headings(lesson, chinese=False).get(unquote(fragment))
-        anchors = [anchor for anchor, other_place in _headings(lesson, chinese=True).items() if other_place == place]
-        if not anchors:
-            raise Untranslated(f"{name}: the link {link} leads to no heading that is translated")
-        fragment = quote(anchors[0], safe="".join(map(chr, range(0x80, 0x10000)))) if "(" in anchors[0] else anchors[0]
-    return address + (f"#{fragment}" if fragment else "")
-
-
-def with_mapped_links(text: str, name: str) -> str:
-    """The text with its links mapped; what stands in code is no link."""
+def with_links(text: str, mapped: Callable[[str], str]) -> str:
+    """The text with each of its links mapped; what stands in code is no link."""
     pieces, start = [], 0
-    for code in [*CODE.finditer(text), None]:
-        end = code.start() if code else len(text)
-        pieces += [LINK.sub(lambda link: mapped_link(link[0], name), text[start:end]), code[0] if code else ""]
-        start = code.end() if code else end
-    return "".join(pieces)
+    for code in CODE.finditer(text):
+        pieces += [LINK.sub(lambda link: mapped(link[0]), text[start:code.start()]), code[0]]
+        start = code.end()
+    return "".join([*pieces, LINK.sub(lambda link: mapped(link[0]), text[start:])])
 
 
-def built(name: str) -> NotebookNode:
-    """The Chinese notebook: prose from the catalogue, all else as it stands in the English one.
+@dataclass(frozen=True)
+class Edition:
+    """The Chinese lessons of a project, their catalogues, and the English lessons that they are made from."""
 
-    Raises `Untranslated` if a cell is missing, doubtful or gone.
-    """
-    opened = catalogue(name)
-    if found := states(opened, prose(name)):
-        raise Untranslated("\n".join(f"{name}.po: {problem}" for problem in found))
-    chinese = {entry.msgctxt: entry.msgstr for entry in opened}
-    notebook = read(LESSONS / f"{name}.ipynb")
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = with_mapped_links(chinese[cell.id], name)
-    return notebook
+    root: Path = ROOT
 
+    @property
+    def folder(self) -> Path:
+        return self.root / "nbs" / "zh"
 
-def problems(name: str) -> list[str]:
-    """What is wrong with a catalogue or its notebook: an empty list if nothing is."""
-    found = [f"{name}.po: {problem}" for problem in states(catalogue(name), prose(name))]
-    for entry in catalogue(name):
-        if entry.msgstr and not entry.obsolete:
-            found += [f"{name}.po, cell {entry.msgctxt}: {difference}"
-                      for difference in differences(entry.msgid, entry.msgstr)]
-    if not found:
-        path = EDITION / f"{name}.ipynb"
-        if not path.exists() or path.read_text(encoding="utf-8") != serialized(built(name)):
-            found.append(f"nbs/zh/{name}.ipynb is not what its catalogue gives: run `make zh`")
-    return found
+    @cached_property
+    def names(self) -> list[str]:
+        return [path.stem for path in sorted((self.root / "nbs").glob("*.ipynb"))]
 
+    def english(self, name: str) -> NotebookNode:
+        return read(self.root / "nbs" / f"{name}.ipynb")
 
-def strangers() -> list[str]:
-    """Files of the edition that belong to no lesson."""
-    paths = [*EDITION.glob("*.ipynb"), *CATALOGUES.glob("*.po")]
-    return [f"{path.relative_to(ROOT)} belongs to no lesson: rename it with its lesson, or delete it"
-            for path in sorted(paths) if path.stem not in lesson_names()]
+    def prose(self, name: str) -> dict[str, str]:
+        """The cells of an English lesson that are to be translated, by their ids."""
+        return {cell.id: cell.source for cell in self.english(name).cells if cell.cell_type == "markdown"}
+
+    def catalogue_path(self, name: str) -> Path:
+        return self.folder / "po" / f"{name}.po"
+
+    def catalogue(self, name: str) -> polib.POFile:
+        path = self.catalogue_path(name)
+        return polib.pofile(str(path), wrapwidth=0) if path.exists() else new_catalogue()
+
+    def update(self, name: str) -> None:
+        """Take over into a catalogue what has changed in its lesson."""
+        self.catalogue_path(name).parent.mkdir(parents=True, exist_ok=True)
+        updated(self.catalogue(name), self.prose(name)).save(str(self.catalogue_path(name)))
+
+    @cached_property
+    def _anchors(self) -> dict[str, tuple[dict, dict]]:
+        """For each lesson, the English anchors with their places, and the places with their Chinese anchors."""
+        return {name: (anchors(self.prose(name)),
+                       {place: anchor for anchor, place in
+                        anchors({entry.msgctxt: entry.msgstr for entry in self.catalogue(name)}).items()})
+                for name in self.names}
+
+    def mapped_link(self, link: str, name: str) -> str:
+        """A link of an English lesson as it stands in the Chinese one, which is in the folder below."""
+        address, _, fragment = link.partition("#")
+        if re.match(r"[a-z]+:", address):
+            return link
+        if address.startswith("zh/"):
+            return f"../{address.removeprefix('zh/')}"  # from here, the other edition is the English one
+        lesson = address.removesuffix(".ipynb") if address else name
+        if lesson not in self.names:
+            return posixpath.normpath(f"../{address}") + link.removeprefix(address)
+        if not fragment:
+            return link
+        places, chinese = self._anchors[lesson]
+        anchor = chinese.get(places.get(unquote(fragment)))
+        if anchor is None:
+            raise Untranslated(f"{name}.ipynb: the link {link} leads to no heading that is translated")
+        return f"{address}#{anchor.replace('(', '%28').replace(')', '%29')}"
+
+    def built(self, name: str) -> NotebookNode:
+        """The Chinese notebook: prose from the catalogue, all else as it stands in the English one.
+
+        Raises `Untranslated` if a cell is missing, doubtful or gone, or a link leads nowhere.
+        """
+        catalogue = self.catalogue(name)
+        if found := states(catalogue, self.prose(name)):
+            raise Untranslated("\n".join(f"{name}.po: {problem}" for problem in found))
+        chinese = {entry.msgctxt: entry.msgstr for entry in catalogue}
+        notebook = self.english(name)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = with_links(chinese[cell.id], lambda link: self.mapped_link(link, name))
+        return notebook
+
+    def build(self, name: str) -> None:
+        (self.folder / f"{name}.ipynb").write_text(serialized(self.built(name)), encoding="utf-8")
+
+    def problems(self, name: str) -> list[str]:
+        """What is wrong with a catalogue or its notebook: an empty list if nothing is."""
+        catalogue, terms = self.catalogue(name), glossary(self.folder / "glossary.md")
+        found = [f"{name}.po: {problem}" for problem in states(catalogue, self.prose(name))]
+        for entry in catalogue:
+            if entry.msgstr and not entry.obsolete:
+                found += [f"{name}.po, cell {entry.msgctxt}: {difference}"
+                          for difference in differences(entry.msgid, entry.msgstr, terms)]
+        if not found:
+            path = self.folder / f"{name}.ipynb"
+            if not path.exists() or path.read_text(encoding="utf-8") != serialized(self.built(name)):
+                found.append(f"nbs/zh/{name}.ipynb is not what its catalogue gives: run `make zh`")
+        return found
+
+    def strangers(self) -> list[str]:
+        """Files of the edition that belong to no lesson."""
+        paths = [*self.folder.glob("*.ipynb"), *self.folder.glob("po/*.po")]
+        return [f"{path.relative_to(self.root)} belongs to no lesson: rename it with its lesson, or delete it"
+                for path in sorted(paths) if path.stem not in self.names]
 
 
 def main() -> int:
@@ -268,20 +303,19 @@ def main() -> int:
     parser.add_argument("command", choices=["update", "build", "check"])
     parser.add_argument("names", nargs="*", help="lessons, such as 01_padding; all if none is given")
     arguments = parser.parse_args()
-    names = arguments.names or lesson_names()
 
-    found = strangers()
-    for name in names:
+    edition = Edition()
+    found = edition.strangers()
+    for name in arguments.names or edition.names:
         if arguments.command == "update":
-            CATALOGUES.mkdir(parents=True, exist_ok=True)
-            updated(catalogue(name), prose(name)).save(str(CATALOGUES / f"{name}.po"))
+            edition.update(name)
         elif arguments.command == "build":
             try:
-                (EDITION / f"{name}.ipynb").write_text(serialized(built(name)), encoding="utf-8")
+                edition.build(name)
             except Untranslated as error:
                 found += str(error).splitlines()
         else:
-            found += problems(name)
+            found += edition.problems(name)
     print(*found, sep="\n", file=sys.stderr)
     return 1 if found else 0
 
