@@ -75,6 +75,7 @@ def audit(
     lengths=None,       # as for check_padding
     side=None,          # as for check_padding
     static=(),          # as for check_padding
+    shards=None,        # as for check_padding
     tolerance=None,     # as for check_padding
     seed=0,             # for the values that are drawn
     progress=None,      # as for check_padding
@@ -84,7 +85,7 @@ def audit(
     Raises what these raise; a batch with a sequence that has no valid step is searched for leaks only."""
     with untouched(model) as note, telling(progress) as tell:
         subject = prepare(model, batch, lengths, side, static, tolerance, seed, note)
-        options = options_of(subject, targets, sample_weight)
+        options = options_of(subject, targets, sample_weight, shards=shards)
         check_options(subject, options)
         contract, notes = None, []
         if subject.batch.empty:

@@ -89,6 +89,8 @@ def _parser():
     parser.add_argument("--side", choices=("pre", "post"), help="where the padding stands, if neither masks nor data tell")
     parser.add_argument("--static", metavar="NAME", action="append", default=[],
                         help="an input whose second axis only looks like time; can be repeated")
+    parser.add_argument("--shards", metavar="N", type=int,
+                        help="test, with targets, that a step of training on N devices is the step on one")
     parser.add_argument("--require", metavar="CLAUSE", action="append", default=[],
                         help="fail if this clause of the contract was not tested; can be repeated")
     parser.add_argument("--import", dest="modules", metavar="MODULE", action="append", default=[],
@@ -129,7 +131,7 @@ def main(
 # %% ../nbs/source/command_line.ipynb #bedc0222
 def _audited(options):
     check_names(options.require)
-    return _asked(audit, options)
+    return _asked(audit, options, shards=options.shards)
 
 
 def _asked(instrument, options, **more):
@@ -144,6 +146,8 @@ def _asked(instrument, options, **more):
 
 def _mended(options):
     "The report on a model that was mended, which is saved."
+    if options.shards is not None:
+        raise ValueError("--shards is a question to an audit: leave it out with --mend, and audit the mended model")
     path = pathlib.Path(options.mend)
     if path.suffix != ".keras":
         raise ValueError(f"--mend {path}: the name must end with .keras")

@@ -125,8 +125,6 @@ def check_padding(
     for each in sides:
         if each not in ("pre", "post"):
             raise ValueError(f"sides={each!r}: choose 'pre' (padding before the data) or 'post' (after it)")
-    if shards is not None and (isinstance(shards, bool) or not isinstance(shards, int) or shards < 1):
-        raise ValueError(f"shards={shards!r}: it is a number of devices, at least 1")
     chosen = CLAUSES if clauses is None else (clauses,) if isinstance(clauses, str) else tuple(clauses)
     check_names(chosen)
     with untouched(model) as note:
@@ -146,6 +144,8 @@ def options_of(
     shards=None,    # as for check_padding
 ):                  # dict, as for Case
     "What clauses are asked with: targets and weights that came with the batch are used where there is a loss."
+    if shards is not None and (isinstance(shards, bool) or not isinstance(shards, int) or shards < 1):
+        raise ValueError(f"shards={shards!r}: it is a number of devices, at least 1")
     if targets is None and getattr(subject.model, "compiled", False):
         targets, sample_weight = subject.targets, subject.weights if sample_weight is None else sample_weight
     return {"sides": sides, "nan": nan, "targets": targets, "sample_weight": sample_weight, "shards": shards}

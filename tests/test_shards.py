@@ -18,7 +18,8 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from masking_tutorial import assert_padding_contract, check_padding
+from masking_tutorial import assert_padding_contract, audit, check_padding
+from masking_tutorial.command_line import main
 from masking_tutorial.losses_and_metrics import SharedMeanLoss, shared_weights
 from masking_tutorial.masks import attach_mask, mask_from_lengths
 from masking_tutorial.shards import shard_gradients, shard_rows
@@ -276,6 +277,21 @@ def row_of(loss, x=IDS, y=Y, model=tagger, **options):
     model = model()
     model.compile("sgd", loss)
     return check_padding(model, x, targets=y, clauses=["amount", "shards"], **options).clauses["shards"]
+
+
+def test_the_audit_and_the_command_ask_for_shards(tmp_path, capsys):
+    path, data = str(tmp_path / "model.keras"), str(tmp_path / "batch.npz")
+    np.savez(data, IDS, targets=Y)
+    for loss, code in [("mse", 1), (SharedMeanLoss("mse"), 0)]:
+        model = tagger()
+        model.compile("sgd", loss)
+        model.save(path)
+        assert audit(model, IDS, Y, shards=2).ok == (code == 0)
+        assert audit(model, IDS, Y).ok
+        assert main([path, "--batch", data, "--shards", "2"]) == code, capsys.readouterr()
+    assert main([path, "--batch", data, "--shards", "0"]) == 2
+    assert main([path, "--batch", data, "--shards", "2", "--mend", str(tmp_path / "mended.keras")]) == 2
+    assert "shards=0" in (said := capsys.readouterr().err) and "audit the mended model" in said
 
 
 def test_shards_are_those_of_tf_distribute():
