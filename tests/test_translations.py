@@ -106,6 +106,13 @@ def test_a_translation_that_was_tampered_with_is_noticed(old, new, problem):
     assert any(text.startswith(problem) for text in found) if problem else found == [], found
 
 
+def test_titles_and_names_of_others_are_no_terms():
+    english = "See [Attention is all you need](https://example.org/a), google/sequence-layers and [source/masks](source/masks.ipynb)."
+    chinese = "见 [Attention is all you need](https://example.org/a)、google/sequence-layers 和 [source/masks](source/masks.ipynb)。"
+    assert differences(english, chinese, TERMS) == []
+    assert differences("See [the mask](masks.ipynb).", "见[它](masks.ipynb)。", TERMS) == ["glossary: 'mask' is 掩码"]
+
+
 def test_the_glossary_is_read():
     (mask,) = [term for term in TERMS if term.english.fullmatch("mask")]
     assert mask.right == ("掩码",)

@@ -100,6 +100,12 @@ def _words(text: str) -> str:
     return LINK.sub("", _without_code(text))
 
 
+def _in_own_words(text: str) -> str:
+    """The words without the names of others: titles that lead elsewhere, and paths such as keras-team/keras."""
+    without_titles = re.sub(r"\[[^]]*\]\(\w+:[^)]*\)", "", _without_code(text))
+    return re.sub(r"[\w-]+/[\w-]+", "", LINK.sub("", without_titles))
+
+
 def _code(text: str) -> set[str]:
     """The names and blocks of code, without comments."""
     return {re.sub(r"\s+#.*", "", match[0]) for match in CODE.finditer(text)}
@@ -166,7 +172,7 @@ def differences(english: str, chinese: str, terms: Iterable[Term]) -> list[str]:
         if match := re.search(pattern, words, re.MULTILINE):
             found.append(f"{what}: {words[max(0, match.start() - 8):match.end() + 8]!r}")
     for term in terms:
-        used, right = term.english.search(_words(english)), " or ".join(term.right)
+        used, right = term.english.search(_in_own_words(english)), " or ".join(term.right)
         if used and not any(word in chinese for word in term.right):
             found.append(f"glossary: {used[0]!r} is {right}")
         found += [f"glossary: {word!r} should be {right}"
