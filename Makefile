@@ -83,7 +83,7 @@ site: $(INSTALLED) ## Build the site from the stored notebooks: site/_build/html
 
 test-site: site ## Open every page of the site in Chromium, and check what a reader meets
 	@$(BIN)/python $(PIP) -c constraints.txt -e '.[site_tests]'
-	$(BIN)/python -m pytest -p no:nbval -n 0 site/tests
+	$(BIN)/python -m pytest site/tests
 
 constraints: check-python ## Renew constraints.txt with the newest versions that settings.ini allows
 	@$(PYTHON) -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(MIN_PYTHON)")' || { \

@@ -34,7 +34,12 @@ myst_url_schemes = {
 suppress_warnings = ["myst.header"]
 
 html_theme = "furo"
-html_theme_options = {"top_of_page_buttons": []}
+html_theme_options = {
+    "top_of_page_buttons": [],
+    # Figures are drawn on white, and the colours of reports are made for it.
+    "light_css_variables": {"figure-frame": "0", "report-colour": "100%"},
+    "dark_css_variables": {"figure-frame": "0.5rem", "report-colour": "55%"},
+}
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
@@ -46,7 +51,6 @@ html_use_index = False
 html_domain_indices = False
 add_module_names = False
 toc_object_entries = False
-python_maximum_signature_line_length = 88
 html_sidebars = {
     "**": [
         "sidebar/brand.html",
@@ -130,8 +134,11 @@ class Alternatives(SphinxTransform):
                 logger.warning("an image has no alternative text: %s", image["uri"], location=image)
 
 
-def language_of_page(app, page, template, context, doctree):
-    "What the switch of language needs: the same page in the other language, or its first page where it has none."
+def complete_page(app, page, template, context, doctree):
+    "What the templates need beside what Sphinx gives them: above all, where the switch of language leads."
+    # Sphinx says that a caption is a heading, but not of which level.
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
     own = "zh" if app.config.language.startswith("zh") else "en"
     other = "en" if own == "zh" else "zh"
     context["own_language"] = own
@@ -150,4 +157,4 @@ def setup(app):
     app.add_transform(SharedIds)
     app.add_transform(Alternatives)
     app.add_post_transform(Folded)
-    app.connect("html-page-context", language_of_page)
+    app.connect("html-page-context", complete_page, priority=900)  # after Furo has made its tree

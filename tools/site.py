@@ -227,7 +227,7 @@ class Stage:
                     shown.append(
                         new_markdown_cell(
                             f'<details class="in-words"><summary>{self.edition.in_words}</summary>\n'
-                            f'<pre tabindex="0">{html.escape(words).replace(chr(10), "&#10;")}</pre></details>'
+                            f'<pre>{html.escape(words).replace(chr(10), "&#10;")}</pre></details>'
                         )
                     )
         return shown

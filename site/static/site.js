@@ -8,5 +8,16 @@ for (const link of document.querySelectorAll("a.language")) {
   });
 }
 
-// A file cannot read another one: results of the search have no excerpts then.
-if (location.protocol === "file:" && window.DOCUMENTATION_OPTIONS) DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+// What is wider than its box can be scrolled by keyboard.
+const reachByKeyboard = () => {
+  for (const box of document.querySelectorAll("article pre, .table-wrapper, .output.text_html")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+};
+addEventListener("load", reachByKeyboard);
+addEventListener("resize", reachByKeyboard);
+document.addEventListener("toggle", reachByKeyboard, true);
+
+// A file cannot read another one: without a server, what is found has no excerpts.
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
