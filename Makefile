@@ -19,6 +19,9 @@ TESTS_jax := backends compare masked_layers
 TESTS_torch := attention backends batch batching compare layers losses mask_layers masked_layers masked_windows masks trace
 TESTS ?= $(patsubst %,tests/test_%.py,$(TESTS_$(BACKEND)))
 
+# One language for `make site`, en or zh, or all of them.
+LANGUAGES ?=
+
 # The module for `make mutants`.
 MODULE ?= padding
 
@@ -33,10 +36,10 @@ LAB_FLAGS += --no-browser
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test thorough bench mutants notebooks export zh readme constraints clean check-python
+.PHONY: help lab test thorough bench mutants notebooks export zh readme site test-site constraints clean check-python
 
 help: ## List these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 lab: $(INSTALLED) ## Open the course in JupyterLab (in Chinese: LANG=zh)
 	@# JupyterLab shows no SVG figures of a notebook that it does not trust.
@@ -81,6 +84,14 @@ zh: $(INSTALLED) ## Build the Chinese lessons from their catalogues, and say wha
 readme: $(INSTALLED) ## Write README.md and README.zh.md from the index of each edition
 	$(BIN)/python -m tools.readme
 
+site: $(INSTALLED) ## Build the site from the stored notebooks: site/_build/html/index.html (one language: LANGUAGES=en)
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[site]'
+	$(BIN)/python -m tools.site $(LANGUAGES)
+
+test-site: site ## Open every page of the site in Chromium, and check what a reader meets
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[site_tests]'
+	$(BIN)/python -m pytest site/tests
+
 constraints: check-python ## Renew constraints.txt with the newest versions that settings.ini allows
 	@$(PYTHON) -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(MIN_PYTHON)")' || { \
 		echo "Renew the constraints with Python $(MIN_PYTHON), the oldest one supported: newer ones can" >&2; \
@@ -89,12 +100,12 @@ constraints: check-python ## Renew constraints.txt with the newest versions that
 	@echo "Installing the newest versions in a temporary environment. This takes a few minutes."
 	@set -e; temporary=$$(mktemp -d); trap 'rm -rf "$$temporary"' EXIT; \
 		$(PYTHON) -m venv "$$temporary/venv"; \
-		"$$temporary/venv/bin/python" $(PIP) -e '.[dev]'; \
+		"$$temporary/venv/bin/python" $(PIP) -e '.[dev,site_tests]'; \
 		"$$temporary/venv/bin/python" -m pip freeze --all --exclude pip --exclude masking_tutorial > "$$temporary/constraints.txt"; \
 		mv "$$temporary/constraints.txt" constraints.txt
 
 clean: ## Remove the virtual environment and whatever else was made here
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 
 $(INSTALLED): constraints.txt settings.ini setup.py pyproject.toml tools/ipython_kernel_config.py

@@ -31,5 +31,7 @@ setup(
         "bench": figures + settings["bench_requirements"].split(),
         "torch": settings["torch_requirements"].split(),
         "mutants": settings["mutants_requirements"].split(),
+        "site": settings["site_requirements"].split(),
+        "site_tests": settings["site_requirements"].split() + settings["site_tests_requirements"].split(),
     },
 )

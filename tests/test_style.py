@@ -7,7 +7,7 @@ import pytest
 
 from tools.notebooks import ROOT
 
-LINTED = ("benchmarks", "conftest.py", "masking_tutorial", "setup.py", "tests", "tools")
+LINTED = ("benchmarks", "conftest.py", "masking_tutorial", "setup.py", "site", "tests", "tools")
 
 
 def run(*command, **options):

@@ -1,0 +1,241 @@
+"""Every page of the built site, opened as a file in Chromium."""
+
+import functools
+import re
+
+import pytest
+from checks import Opened, accessibility, anchors, dead_links, figures, folded, found_by_search, overflow, weight
+
+from conftest import HTML
+
+PAGES = [path.relative_to(HTML).as_posix() for path in sorted(HTML.rglob("*.html")) if path.parent != HTML]
+LANGUAGES = [language for language in ("en", "zh") if f"{language}/index.html" in PAGES]
+LESSONS = [page for page in PAGES if re.fullmatch(r"../\d\d_\w+\.html", page)]
+both_languages = pytest.mark.skipif(len(LANGUAGES) < 2, reason="the site was built in one language")
+
+# For each chapter, a word that a reader would look for.
+WORDS = {
+    "00_why_padding_matters": "charming",
+    "01_padding": "truncating",
+    "02_mask_generation": "NaN",
+    "03_propagation": "stale",
+    "04_manual_masks": "go_backwards",
+    "05_custom_layers": "stale",
+    "05_symptoms": "symptoms",
+    "06_attention_masks": "causal",
+    "07_losses_and_metrics": "CTC",
+    "08_padding_contract": "contract",
+    "09_mask_debugger": "culprit",
+    "10_layer_atlas": "survey",
+    "11_batching": "token_budget",
+    "12_training": "seeds",
+    "13_transformer_block": "transformer",
+    "14_scaling_out": "replicas",
+    "15_engines": "Grain",
+}
+# Chinese chapters are looked for by what their titles say, and by these.
+CHINESE_WORDS = {"掩码": "zh/02_mask_generation.html", "填充": "zh/01_padding.html"}
+
+
+@functools.cache
+def _seen(browser, page):
+    """What a page has, opened once: its faults, ids and links."""
+    with Opened(browser, HTML / page) as opened:
+        return opened.faults, anchors(opened.page), overflow(opened.page), weight(opened)
+
+
+@pytest.fixture
+def seen(browser):
+    return functools.partial(_seen, browser)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_opens_without_fault_fits_and_is_light(seen, page):
+    faults, found, wide, heavy = seen(page)
+    assert faults == found["twice"] == wide == heavy == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(seen, page):
+    def ids_of(path):
+        return set(seen(path.relative_to(HTML).as_posix())[1]["ids"]) if path.is_relative_to(HTML) else None
+
+    assert dead_links(seen(page)[1]["links"], ids_of) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_fits_a_phone_and_its_figures_are_seen(browser, page):
+    with Opened(browser, HTML / page, width=390) as opened:
+        assert overflow(opened.page) == [] and figures(opened.page) == []
+        # what was folded fits, too
+        assert overflow(opened.page) == opened.faults == []
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.startswith(("en/api", "en/source")) or page in LESSONS]
+)
+def test_no_serious_fault_of_accessibility(browser, page):
+    with Opened(browser, HTML / page) as opened:
+        assert figures(opened.page) == accessibility(opened.page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["index", "search", "08_padding_contract", "00_why_padding_matters", "05_symptoms"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_colours_have_contrast(browser, language, name, scheme):
+    with Opened(browser, HTML / language / f"{name}.html", color_scheme=scheme) as opened:
+        assert accessibility(opened.page, each_word=name.startswith("00")) == []
+
+
+@pytest.mark.parametrize("page", LESSONS)
+def test_a_lesson_can_be_read_without_scripts(browser, page):
+    with Opened(browser, HTML / page, java_script_enabled=False) as opened:
+        heading = opened.page.locator("article h1")
+        assert heading.is_visible() and heading.bounding_box()["y"] < 200
+        assert opened.page.locator("article p").first.is_visible()
+        assert opened.page.locator("article div.highlight").first.is_visible()
+
+
+@pytest.mark.parametrize("page", LESSONS)
+def test_solutions_are_folded_and_open(browser, page):
+    with Opened(browser, HTML / page) as opened:
+        assert folded(opened.page) == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_there_are_solutions(browser, language):
+    with Opened(browser, HTML / language / "01_padding.html") as opened:
+        assert opened.page.locator("section.folded > details").count() == 3
+
+
+# Search.
+
+
+def search(browser, language, words):
+    with Opened(browser, HTML / language / "search.html", query=f"?q={words}") as opened:
+        found = found_by_search(opened.page)
+        assert opened.faults == []
+    return {f"{language}/{page}" for page in found}
+
+
+def test_each_chapter_has_a_word():
+    assert {page for page in LESSONS if page.startswith("en")} == {f"en/{name}.html" for name in WORDS}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_search_finds_a_word_of_each_chapter(browser, name):
+    assert f"en/{name}.html" in search(browser, "en", WORDS[name])
+
+
+def test_search_finds_a_function_in_the_api(browser):
+    assert "en/api/padding.html" in search(browser, "en", "pad_sequences")
+
+
+@pytest.mark.parametrize("page", [page for page in LESSONS if page.startswith("zh")])
+def test_search_finds_the_words_of_a_chinese_heading(browser, page):
+    with Opened(browser, HTML / page) as opened:
+        headings = opened.page.locator("article h1, article h2").all_text_contents()
+    words = max((word for heading in headings for word in re.findall("[\u4e00-\u9fff]+", heading)), key=len)
+    assert page in search(browser, "zh", words)
+    # code in a Chinese page is found as well
+    assert page in search(browser, "zh", "keras")
+
+
+@both_languages
+@pytest.mark.parametrize("words", CHINESE_WORDS)
+def test_search_finds_chinese_words(browser, words):
+    found = search(browser, "zh", words)
+    assert CHINESE_WORDS[words] in found
+
+
+@both_languages
+def test_search_does_not_find_what_is_not_there(browser):
+    assert search(browser, "zh", "蜻蜓") == set() == search(browser, "en", "dragonfly")
+
+
+def test_a_search_can_be_begun_on_any_page(browser):
+    with Opened(browser, HTML / "en" / "03_propagation.html") as opened:
+        opened.page.locator("input.sidebar-search").fill("stale")
+        opened.page.keyboard.press("Enter")
+        assert "03_propagation.html" in found_by_search(opened.page)
+        assert opened.faults == []
+
+
+# The two languages.
+
+
+@both_languages
+@pytest.mark.parametrize("page", [page for page in LESSONS if page.startswith("en")])
+def test_the_switch_of_language_leads_to_the_same_place(browser, page):
+    for own, other in ((page, page.replace("en/", "zh/")), (page.replace("en/", "zh/"), page)):
+        with Opened(browser, HTML / own) as opened:
+            switch = opened.page.locator("a.language")
+            sections = opened.page.evaluate("[...document.querySelectorAll('article section')].map((part) => part.id)")
+            place = sections[len(sections) // 2]
+            opened.page.evaluate("(id) => document.getElementById(id).scrollIntoView()", place)
+            opened.page.wait_for_timeout(100)
+            switch.click()
+            assert opened.page.url == (HTML / other).as_uri() + f"#{place}"
+            top = opened.page.evaluate("(id) => document.getElementById(id).getBoundingClientRect().top", place)
+            assert 0 <= top < 300
+            assert sections == opened.page.evaluate(
+                "[...document.querySelectorAll('article section')].map((part) => part.id)"
+            )
+            assert opened.page.locator("html").get_attribute("lang") == {"en": "en", "zh": "zh-CN"}[other[:2]]
+            assert opened.faults == []
+
+
+@both_languages
+def test_the_switch_leads_to_the_front_page_where_a_page_is_english_only(browser):
+    with Opened(browser, HTML / "en" / "source" / "padding.html") as opened:
+        opened.page.locator("a.language").click()
+        assert opened.page.url == (HTML / "zh" / "index.html").as_uri()
+
+
+@both_languages
+def test_a_chinese_page_says_nothing_of_its_own_in_english(browser):
+    with Opened(browser, HTML / "zh" / "01_padding.html") as opened:
+        around = opened.page.evaluate("""(() => {
+            const own = "article, .sidebar-tree, .toc-tree, .language, .sidebar-brand, .brand, .title, .left-details";
+            document.querySelectorAll(own).forEach((part) => part.remove());
+            const labels = [...document.querySelectorAll("[aria-label]")].map((part) => part.ariaLabel);
+            return document.body.innerText + labels;
+        })()""")
+        assert re.findall(r"[A-Za-z]{3,}", around) == []
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_the_page_in_front_leads_to_the_language_of_the_browser(browser, locale):
+    with Opened(browser, HTML / "index.html", locale=locale) as opened:
+        language = locale[:2] if locale[:2] in LANGUAGES else LANGUAGES[0]
+        opened.page.wait_for_url(f"**/{language}/index.html")
+
+
+def test_the_page_in_front_can_be_used_without_scripts(browser):
+    with Opened(browser, HTML / "index.html", java_script_enabled=False) as opened:
+        if len(LANGUAGES) > 1:
+            opened.page.locator("a").first.click()
+        opened.page.wait_for_url(f"**/{LANGUAGES[0]}/index.html")
+
+
+# Light and dark.
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_light_and_dark(browser, language):
+    def background(opened):
+        return sum(
+            map(int, re.findall(r"\d+", opened.page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3])
+        )
+
+    path = HTML / language / "00_why_padding_matters.html"
+    with Opened(browser, path, color_scheme="dark") as opened:
+        assert background(opened) < 150
+        # figures are drawn on white
+        figure = opened.page.evaluate("getComputedStyle(document.querySelector('article img')).backgroundColor")
+        assert figure == "rgb(255, 255, 255)"
+    with Opened(browser, path, color_scheme="light") as opened:
+        assert background(opened) > 600
+        opened.page.locator(".theme-toggle-content .theme-toggle").click()
+        opened.page.wait_for_function("document.body.dataset.theme !== 'auto'")
+        assert background(opened) < 150
