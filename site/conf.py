@@ -30,8 +30,6 @@ myst_url_schemes = {
     "english": {"url": "../en/{{path}}.html{{#fragment}}", "classes": ["english"]},
 }
 
-# The cheat sheet has headings of the third level below its title.
-suppress_warnings = ["myst.header"]
 
 html_theme = "furo"
 html_theme_options = {

@@ -19,7 +19,7 @@ from nbconvert.filters import markdown2html
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tools import readme
-from tools.notebooks import ROOT, UnfitNotebook, canonical, execute, notebook_paths, problems, read, serialized
+from tools.notebooks import ROOT, UnfitNotebook, canonical, execute, notebook_paths, problems, read, serialized, source_table
 
 NOTEBOOKS = notebook_paths()
 CHAPTERS = [path for path in NOTEBOOKS if path.parent == ROOT / "nbs" and path.stem != "index"]
@@ -451,20 +451,14 @@ def test_modules_import_only_what_comes_before_them():
     assert set(order) == set(MODULES)
 
 
-def table_of_sources(index: Path) -> dict[str, str]:
-    """What the index says of each source notebook, in its order."""
-    prose = "\n".join(cell.source for cell in read(index).cells if cell.cell_type == "markdown")
-    return dict(re.findall(r"^\| \[(\w+)\]\(source/\1\.ipynb\) \| (.*) \|$", prose, re.MULTILINE))
-
-
 def test_the_index_says_of_each_source_notebook_what_it_says_of_itself():
     said = {name: read(ROOT / "nbs" / "source" / f"{name}.ipynb").cells[0].source.splitlines()[2].removeprefix("> ")
             for name in SOURCES}
-    assert table_of_sources(ROOT / "nbs" / "index.ipynb") == said
+    assert source_table() == said
 
 
 def test_the_index_lists_source_notebooks_in_the_order_of_their_imports():
-    order = list(table_of_sources(ROOT / "nbs" / "index.ipynb"))
+    order = list(source_table())
     later = {name: modules_imported_by(name) & set(order[place:]) for place, name in enumerate(order)}
     assert {name: names for name, names in later.items() if names} == {}
 

@@ -58,6 +58,12 @@ def notebook_paths() -> list[Path]:
     return [path for folder in ("nbs", "nbs/source") for path in sorted((ROOT / folder).glob("*.ipynb"))]
 
 
+def source_table(index: Path = ROOT / "nbs" / "index.ipynb") -> dict[str, str]:
+    """What the index says of each source notebook, in its order."""
+    prose = "\n".join(cell.source for cell in read(index).cells if cell.cell_type == "markdown")
+    return dict(re.findall(r"^\| \[(\w+)\]\(source/\1\.ipynb\) \| (.*) \|$", prose, re.MULTILINE))
+
+
 def read(path: Path) -> NotebookNode:
     """The notebook as it is stored, with nothing mended on the way in."""
     return nbformat.v4.reads(path.read_text(encoding="utf-8"))

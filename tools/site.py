@@ -27,7 +27,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 from tools.api_pages import PACKAGE, UnknownModule, api_pages
-from tools.notebooks import ROOT, problems, read
+from tools.notebooks import ROOT, problems, read, source_table
 from tools.readme import DIRECTIVE_LINES, RELATIVE_LINK
 
 SITE = Path("site")  # in the repository
@@ -174,9 +174,7 @@ class Stage:
 
     def _source_order(self) -> list[str]:
         """The source notebooks, as the table in the index lists them."""
-        outputs = [output for cell in self.english["nbs/index.ipynb"].cells for output in cell.get("outputs", [])]
-        tables = "\n".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
-        listed = re.findall(r"\(source/(\w+)\.ipynb\)", tables)
+        listed = [*source_table(self.root / "nbs" / "index.ipynb")]
         there = {Path(path).stem for path in self.english if path.startswith("nbs/source/")}
         if left_out := sorted(there - set(listed)):
             raise UnfitSite(f"nbs/index.ipynb lists no {', '.join(left_out)}: name each source notebook in its table")
