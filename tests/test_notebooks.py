@@ -25,6 +25,7 @@ NOTEBOOKS = notebook_paths()
 CHAPTERS = [path for path in NOTEBOOKS if path.parent == ROOT / "nbs" and path.stem != "index"]
 SOURCES = [path.stem for path in NOTEBOOKS if path.parent == ROOT / "nbs" / "source"]
 NUMBERS = {path.stem.partition("_")[2]: int(path.stem.partition("_")[0]) for path in CHAPTERS}
+TRANSLATIONS = sorted((ROOT / "nbs" / "zh").glob("*.ipynb"))
 PACKAGE = ROOT / "masking_tutorial"
 # Some lessons export nothing.
 MODULES = [cell.source.splitlines()[0].removeprefix("#| default_exp ") for path in NOTEBOOKS for cell in read(path).cells
@@ -294,7 +295,7 @@ def test_unfit_cells_are_found(tmp_path, source, metadata, problem):
     assert unfit_cells(path) == ([f"cell one: {problem}"] if problem else [])
 
 
-@each_notebook
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *TRANSLATIONS], ids=lambda path: f"{path.parent.stem}-{path.stem}")
 def test_links_of_the_notebook_resolve(path):
     markdown = "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
     assert broken_links(markdown, path) == []
@@ -326,7 +327,7 @@ def heading_anchors(path: Path) -> set[str]:
     """The anchors that JupyterLab gives to a notebook's headings."""
     markdown = "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
     page = BeautifulSoup(markdown2html(markdown), "html.parser")
-    return {tag["id"] for tag in page.select("h1, h2, h3, h4, h5, h6") if tag.get("id")}
+    return {unquote(tag["id"]) for tag in page.select("h1, h2, h3, h4, h5, h6") if tag.get("id")}
 
 
 @pytest.mark.parametrize(

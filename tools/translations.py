@@ -192,7 +192,7 @@ def _difference(wanted, given) -> str:
 def anchors(cells: dict[str, str]) -> dict[str, tuple[str, int]]:
     """The anchor of each heading, as JupyterLab makes it: the cell that it is in, and its number there."""
     with_headings = {cell_id: text for cell_id, text in cells.items() if re.search("^#", text, re.MULTILINE)}
-    return {tag["id"]: (cell_id, number)
+    return {unquote(tag["id"]): (cell_id, number)
             for cell_id, text in with_headings.items()
             for number, tag in enumerate(BeautifulSoup(markdown2html(text), "html.parser").select(HEADINGS))}
 
