@@ -19,7 +19,17 @@ from nbconvert.filters import markdown2html
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tools import readme
-from tools.notebooks import ROOT, UnfitNotebook, canonical, execute, notebook_paths, problems, read, serialized, source_table
+from tools.notebooks import (
+    ROOT,
+    UnfitNotebook,
+    canonical,
+    execute,
+    notebook_paths,
+    problems,
+    read,
+    serialized,
+    source_table,
+)
 
 NOTEBOOKS = notebook_paths()
 CHAPTERS = [path for path in NOTEBOOKS if path.parent == ROOT / "nbs" and path.stem != "index"]
