@@ -88,9 +88,13 @@ site: $(INSTALLED) ## Build the site from the stored notebooks: site/_build/html
 	@$(BIN)/python $(PIP) -c constraints.txt -e '.[site]'
 	$(BIN)/python -m tools.site $(LANGUAGES)
 
-test-site: site ## Open every page of the site in Chromium, and check what a reader meets
+test-site: ## Open every page of the site in Chromium, and check what a reader meets
+	@# What cannot be installed here is said before anything else is done.
+	@$(MAKE) --no-print-directory check-python
+	@$(PYTHON) -m tools.browser
+	@$(MAKE) --no-print-directory site
 	@$(BIN)/python $(PIP) -c constraints.txt -e '.[site_tests]'
-	$(BIN)/python -m pytest site/tests
+	$(BIN)/python -m pytest --dist worksteal site/tests
 
 constraints: check-python ## Renew constraints.txt with the newest versions that settings.ini allows
 	@$(PYTHON) -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(MIN_PYTHON)")' || { \

@@ -76,7 +76,7 @@ TABLE = output(text_markdown="| [adding](source/adding.ipynb) | [0](00_sums.ipyn
 def repository(tmp_path, monkeypatch):
     """A small repository with a front page, a lesson, a source notebook and a module."""
     monkeypatch.setattr(api_pages, "GROUPS", {"sums": ("Sums", "adding")})
-    put(tmp_path / "nbs/index.ipynb", markdown("# front\n\n[licence](../LICENSE)", "top"), code("table", "t", TABLE, jupyter={"source_hidden": True}))
+    put(tmp_path / "nbs/index.ipynb", markdown("# front\n\n[licence](../LICENSE)\n\n| notebook | |\n|-|-|\n| [adding](source/adding.ipynb) | Adds. |", "top"), code("table", "t", TABLE, jupyter={"source_hidden": True}))
     put(tmp_path / "nbs/00_sums.ipynb",
         markdown("# Sums\n\nSee [why](source/adding.ipynb#Why-so?) and [how](#How).", "top"),
         markdown("## How", "how"), code("1 + 1", "one"),

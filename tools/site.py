@@ -225,7 +225,7 @@ class Stage:
                     shown.append(
                         new_markdown_cell(
                             f'<details class="in-words"><summary>{self.edition.in_words}</summary>\n'
-                            f'<pre>{html.escape(words).replace(chr(10), "&#10;")}</pre></details>'
+                            f"<pre>{html.escape(words).replace(chr(10), '&#10;')}</pre></details>"
                         )
                     )
         return shown
@@ -315,6 +315,7 @@ def build(languages: list[str], root: Path = ROOT) -> None:
         )
     pages = root / BUILT / "html"
     shutil.rmtree(pages, ignore_errors=True)
+    shutil.rmtree(root / BUILT / "pages", ignore_errors=True)
     for language in languages:
         Stage(root, language).write()
     running = {language: _sphinx(root, language, languages) for language in languages}
@@ -323,6 +324,9 @@ def build(languages: list[str], root: Path = ROOT) -> None:
         raise UnfitSite(
             f"Sphinx complains above about the pages in {' and '.join(failed)}: mend the notebook that it names."
         )
+    pages.mkdir()
+    for language in languages:
+        _output(root, language).rename(pages / language)
     if "zh" in languages:
         for page in (pages / "zh").rglob("*.html"):
             text = page.read_text(encoding="utf-8")
@@ -334,6 +338,11 @@ def build(languages: list[str], root: Path = ROOT) -> None:
     (pages / "index.html").write_text(text, encoding="utf-8")
 
 
+def _output(root: Path, language: str) -> Path:
+    """Where Sphinx puts the pages of a language; MyST-NB puts what is not to be published in the folder above."""
+    return root / BUILT / "pages" / language / "html"
+
+
 def _sphinx(root: Path, language: str, languages: list[str]) -> subprocess.Popen:
     built = root / BUILT
     return subprocess.Popen(
@@ -341,7 +350,7 @@ def _sphinx(root: Path, language: str, languages: list[str]) -> subprocess.Popen
             *(sys.executable, "-m", "sphinx", "-q", "-W", "-E", "-b", "html"),
             *("-c", root / SITE, "-d", built / "doctrees" / language, "-D", f"language={EDITIONS[language].locale}"),
             *("-A", f"languages={','.join(languages)}"),
-            *(built / "source" / language, built / "html" / language),
+            *(built / "source" / language, _output(root, language)),
         ]
     )
 

@@ -1,6 +1,7 @@
 """What is checked on a page of the site; each check returns what it found wrong, in words."""
 
-from collections.abc import Callable
+import functools
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -71,35 +72,62 @@ def figures(page: Page) -> list[str]:
     ]
 
 
-def accessibility(page: Page, each_word: bool = False) -> list[str]:
+def accessibility(page: Page, each_word: bool = False, contrast_only: bool = False) -> list[str]:
     """Faults that axe-core calls serious or critical. Each colour in code is one more to look at: it takes long."""
     if not each_word:
         page.evaluate(
             "document.querySelectorAll('.highlight pre').forEach((code) => { code.textContent = code.textContent; })"
         )
-    page.add_script_tag(content=AXE)
-    violations = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+    if not page.evaluate("'axe' in window"):
+        page.add_script_tag(content=AXE)
+    # No rule that is run asks for the text of style sheets, which a file may not read.
+    options = {"resultTypes": ["violations"], "preload": False}
+    if contrast_only:
+        options["runOnly"] = ["color-contrast"]
+    violations = page.evaluate("(options) => axe.run(options)", options)["violations"]
     return [
-        f"{violation['id']}: {violation['help']} ({len(violation['nodes'])}): {violation['nodes'][0]['html'][:150]}"
+        f"{violation['id']}: {violation['help']} ({len(violation['nodes'])}): {node['html'][:150]}"
+        + "".join(f" ({reason['message']})" for reason in node["any"][:1])
         for violation in violations
         if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"][:1]
     ]
 
 
-def anchors(page: Page) -> dict[str, list[str]]:
-    """The ids of a page, those that are there twice, and where its links lead."""
+def ids_twice(page: Page) -> list[str]:
+    """The ids that more than one part of a page has."""
     return page.evaluate("""(() => {
         const ids = [...document.querySelectorAll("[id]")].map((part) => part.id);
-        return {
-            ids,
-            twice: ids.filter((id, place) => ids.indexOf(id) < place),
-            links: [...document.querySelectorAll("a[href]")].map((link) => link.href),
-        };
+        return ids.filter((id, place) => ids.indexOf(id) < place);
     })()""")
 
 
-def dead_links(links: list[str], ids_of: Callable[[Path], set[str] | None]) -> list[str]:
-    """The links within the site that lead to no file, or to nothing in it. `ids_of` knows the ids of a page."""
+def links(page: Page) -> list[str]:
+    """Where the links of a page lead."""
+    return page.evaluate("[...document.querySelectorAll('a[href]')].map((link) => link.href)")
+
+
+class Ids(HTMLParser):
+    """Collects the ids of a page from its file: those that are there without a script, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag, attributes):
+        self.found.update(value for name, value in attributes if name == "id" and value)
+
+
+@functools.cache
+def ids_in(path: Path) -> set[str]:
+    """The ids in the file of a page."""
+    ids = Ids()
+    ids.feed(path.read_text(encoding="utf-8"))
+    return ids.found
+
+
+def dead_links(links: list[str]) -> list[str]:
+    """The links to files that lead to no file, or to nothing in it."""
     dead = []
     for link in dict.fromkeys(links):
         parts = urlsplit(link)
@@ -109,7 +137,7 @@ def dead_links(links: list[str], ids_of: Callable[[Path], set[str] | None]) -> l
         fragment = unquote(parts.fragment)
         if not path.is_file():
             dead.append(f"{link}: no such file")
-        elif fragment and path.suffix == ".html" and fragment not in (ids_of(path) or ()):
+        elif fragment and path.suffix == ".html" and fragment not in ids_in(path):
             dead.append(f"{link}: nothing has this id")
     return dead
 
@@ -122,24 +150,23 @@ def weight(opened: Opened) -> list[str]:
 
 
 def folded(page: Page) -> list[str]:
-    """Solutions that are not folded, or that do not open: the first by keyboard, the others by click."""
-    found = []
-    parts = page.locator("section.folded > details")
-    for number in range(parts.count()):
-        part = parts.nth(number)
-        below = part.locator("> :not(summary)").first
-        name = part.evaluate("(part) => part.parentElement.id")
-        if below.is_visible():
-            found.append(f"{name} is open")
-            continue
-        summary = part.locator("> summary")
-        if number:
-            summary.click()
-        else:
-            summary.focus()
-            page.keyboard.press("Enter")
-        if not below.is_visible():
-            found.append(f"{name} does not open")
+    """Solutions that are not folded, or that do not open: the first by keyboard, the second by mouse."""
+    solutions = "[...document.querySelectorAll('section.folded > details')]"
+    shown = f"""{solutions}.map((part) => {{
+        const below = part.querySelector(":scope > :not(summary)");
+        return [part.parentElement.id, below.checkVisibility({{ visibilityProperty: true }})];
+    }})"""
+    found = [f"{name} is open" for name, seen in page.evaluate(shown) if seen]
+    if not found:
+        for number, summary in enumerate(page.locator("section.folded > details > summary").all()):
+            if number == 0:
+                summary.focus()
+                page.keyboard.press("Enter")
+            elif number == 1:
+                summary.click()
+            else:
+                summary.evaluate("(summary) => summary.click()")
+        found = [f"{name} does not open" for name, seen in page.evaluate(shown) if not seen]
     return found
 
 

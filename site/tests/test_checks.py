@@ -4,16 +4,17 @@ import pytest
 from checks import (
     Opened,
     accessibility,
-    anchors,
     dead_links,
     figures,
     folded,
     found_by_search,
+    ids_twice,
+    links,
     overflow,
     weight,
 )
 
-from conftest import Missing, check_fonts, check_site, find_browser
+from conftest import Missing, check_site
 
 SOUND = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A page</title></head><body><main><article>
 <section id="top"><h1>A page</h1>
@@ -103,21 +104,23 @@ def test_faults_of_accessibility(opened, before, after, rule):
     ],
 )
 def test_links_that_lead_nowhere(opened, before, after, fault):
-    page = opened(before, after)
-    found = anchors(page.page)
-    ids = {page.path: set(found["ids"]), page.path.with_name("other.html"): {"there"}}
-    (dead,) = dead_links(found["links"], ids.get)
+    (dead,) = dead_links(links(opened(before, after).page))
     assert dead.endswith(fault)
 
 
 def test_ids_that_are_there_twice(opened):
-    assert anchors(opened('id="solution-2"', 'id="solution"').page)["twice"] == ["solution"]
+    assert ids_twice(opened('id="solution-2"', 'id="solution"').page) == ["solution"]
 
 
 def test_a_page_that_is_too_heavy(opened, tmp_path):
     (tmp_path / "bar.svg").write_text(BAR.replace("<rect", f"<!-- {'x' * 1_000_000} --><rect"))
     page = opened()
     assert weight(page)[0].startswith("1,00")
+
+
+def test_colours_alone(opened):
+    page = opened("<h1>", "<button></button><h2 style='color: #eee; background: #fff'>pale</h2><h1>").page
+    assert [fault.partition(":")[0] for fault in accessibility(page, contrast_only=True)] == ["color-contrast"]
 
 
 @pytest.mark.parametrize(
@@ -145,35 +148,8 @@ def test_what_a_search_finds(opened, found):
 
 def test_nothing_is_found_on_a_sound_page(opened):
     page = opened()
-    found = anchors(page.page)
-    ids = {page.path: set(found["ids"]), page.path.with_name("other.html"): {"there"}}
-    assert (
-        folded(page.page) == figures(page.page) == overflow(page.page) == accessibility(page.page) == page.faults == []
-    )
-    assert dead_links(found["links"], ids.get) == found["twice"] == weight(page) == []
-
-
-# What has to be installed first.
-
-
-def test_no_browser(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("CHROMIUM", raising=False)
-    with pytest.raises(
-        Missing, match="Chromium is not installed.*\n.*apt-get install chromium|apt-get install chromium"
-    ):
-        find_browser()
-    monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
-    with pytest.raises(Missing, match="/nowhere/chromium is not installed"):
-        find_browser()
-
-
-def test_no_font_for_chinese(monkeypatch, tmp_path):
-    (tmp_path / "fc-list").write_text("#!/bin/sh\n")
-    (tmp_path / "fc-list").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Missing, match="apt-get install fonts-noto-cjk"):
-        check_fonts()
+    assert folded(page.page) == figures(page.page) == overflow(page.page) == accessibility(page.page) == []
+    assert dead_links(links(page.page)) == ids_twice(page.page) == weight(page) == page.faults == []
 
 
 def test_no_site(tmp_path):
