@@ -62,6 +62,9 @@ FURO_IN_CHINESE = {
     "<span>Next</span>": "<span>下一章</span>",
     "<span>Previous</span>": "<span>上一章</span>",
     '<div class="title">Home</div>': '<div class="title">首页</div>',
+    'Made with <a href="https://www.sphinx': '制作工具：<a href="https://www.sphinx',
+    'Sphinx</a> and <a class="muted-link"': 'Sphinx</a> 和 <a class="muted-link"',
+    "@pradyunsg</a>'s": "@pradyunsg</a> 的",
 }
 
 # The longest text of a figure that a screen reader gets in one go; the figure in words has the rest.
