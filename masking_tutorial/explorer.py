@@ -322,6 +322,9 @@ def _figure(role, grid):
             f"{_cells(grid)}</div></div>")
 
 # %% ../nbs/source/explorer.ipynb #8fbccc4f
+_KEYS = "data-lm-suppress-shortcuts=true"  # JupyterLab leaves the arrow keys to what has this attribute
+
+
 def _steps_html(frames, number):
     "The radio buttons of a model, each followed by its frame."
     parts = []
@@ -329,7 +332,7 @@ def _steps_html(frames, number):
         mark = "offends" if frame.offends else "step"
         words = f"<small>{html.escape(frame.words)}</small>" if frame.words else ""
         figures = "".join([*(_figure("reads", grid) for grid in frame.reads), *(_figure("gives" if place else "", grid) for grid in frame.gives)])
-        parts.append(f"<label class={mark}><input type=radio name=step{number} value={place}{' checked' * (place == 0)}>"
+        parts.append(f"<label class={mark}><input type=radio {_KEYS} name=step{number} value={place}{' checked' * (place == 0)}>"
                      f"<span>{html.escape(frame.name)}{words}</span></label><div class=frame>{figures}</div>")
     return f"<div class=steps style='grid-template-rows:repeat({len(frames)},auto) 1fr'>{''.join(parts)}</div>"
 
@@ -348,7 +351,7 @@ def _choice_html(titles):
     if len(titles) < 2:
         return ""
     return "<fieldset class=choice><legend>model</legend>" + "".join(
-        f"<label><input type=radio name=version class=to{number}{' checked' * (number == 0)}> {html.escape(title)}</label>"
+        f"<label><input type=radio {_KEYS} name=version class=to{number}{' checked' * (number == 0)}> {html.escape(title)}</label>"
         for number, title in enumerate(titles)) + "</fieldset>"
 
 # %% ../nbs/source/explorer.ipynb #0ca3f148
@@ -372,48 +375,52 @@ def _padded_html(explorer, version, most):
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 150, 44, 10, 12, 34  # of the chart and its margins
 
 
-def _chart_html(explorer, colors):
-    "The answer of the sequence that padding moves most, over the amount of padding, as SVG."
-    first = explorer.of(next(iter(explorer.versions)))
-    row = int(np.argmax(np.max([each.moved for each in first], axis=0)))
-    curves = [[each.answers[row] for each in explorer.of(version)] for version in explorer.versions]
-    values = [value for value in [explorer.alone[row], *sum(curves, [])] if math.isfinite(value)] or [0.0]
-    low, high = min(values), max(values)
+def _scale(values):
+    "A function from an answer to its height in the chart; what is not finite stands at the top."
+    finite = [value for value in values if math.isfinite(value)] or [0.0]
+    low, high = min(finite), max(finite)
     margin = (high - low) * 0.1 or max(abs(high), 1.0) * 0.1
-    def y(value):
-        value = min(max(value, low), high) if math.isfinite(value) else high
-        return round(_TOP + (high + margin - value) / (high - low + 2 * margin) * (_HEIGHT - _TOP - _BOTTOM), 1)
-    amounts = [each.more for each in first]
-    span = max(amounts[-1] - amounts[0], 1)
-    x = [round(_LEFT + (more - amounts[0]) / span * (_WIDTH - _LEFT - _RIGHT), 1) for more in amounts]
+    span = (high - low + 2 * margin) / (_HEIGHT - _TOP - _BOTTOM)
+    return lambda value: round(_TOP + (high + margin - value) / span, 1) if math.isfinite(value) else _TOP
+
+
+def _chart_html(explorer, colors):
+    "The answer of the sequence that padding moves most, over the amount of padding, as SVG; and the number of the sequence."
+    versions = {version: explorer.of(version) for version in explorer.versions}
+    first = next(iter(versions.values()))
+    row = int(np.argmax(np.max([each.moved for each in first], axis=0)))
+    curves = {version: [each.answers[row] for each in rows] for version, rows in versions.items()}
+    alone, values = explorer.alone[row], sum(curves.values(), [])
+    y = _scale([alone, *values])
+    span = max(first[-1].more - first[0].more, 1) / (_WIDTH - _LEFT - _RIGHT)
+    x = [round(_LEFT + (each.more - first[0].more) / span, 1) for each in first]
     lines = "".join(f"<polyline class=c{number} stroke='{color}' points='{' '.join(f'{a},{y(b)}' for a, b in zip(x, curve))}'/>"
-                    for number, (curve, color) in enumerate(zip(curves, colors)))
-    ticks = "".join(f"<text x={x[place]} y={_HEIGHT - 20} text-anchor=middle>{amounts[place]}</text>" for place in _ticks(amounts))
-    levels = {explorer.written(value): value for value in (explorer.alone[row], low, high) if math.isfinite(value)}.items()
-    labels = "".join(f"<text x={_LEFT - 5} y={y(value) + 4} text-anchor=end>{text}</text>" for text, value in _clear(levels, y))
-    told = "; ".join(f"{version} from {explorer.written(curve[0])} to {explorer.written(curve[-1])}"
-                     for version, curve in zip(explorer.versions, curves))
-    alone = y(explorer.alone[row])
-    return (f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role=img aria-label='answer for sequence {row} over padding: {html.escape(told)}; "
-            f"alone {explorer.written(explorer.alone[row])}'><path class=alone d='M{_LEFT} {alone}H{_WIDTH - _RIGHT}'/>{lines}"
-            f"<path class=now d='M{x[0]} {_TOP}V{_HEIGHT - _BOTTOM}'/>{ticks}{labels}"
-            f"<text x={(_LEFT + _WIDTH - _RIGHT) / 2} y={_HEIGHT - 4} text-anchor=middle>more steps of padding</text></svg>"), row
+                    for number, (curve, color) in enumerate(zip(curves.values(), colors)))
+    told = "; ".join(f"{version} from {explorer.written(curve[0])} to {explorer.written(curve[-1])}" for version, curve in curves.items())
+    text = f"answer for sequence {row} over padding: {told}; alone {explorer.written(alone)}"
+    return (f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role=img aria-label='{html.escape(text)}'>"
+            f"<path class=alone d='M{_LEFT} {y(alone)}H{_WIDTH - _RIGHT}'/>{lines}<path class=now d='M{x[0]} {_TOP}V{_HEIGHT - _BOTTOM}'/>"
+            f"{_labels_html(explorer, x, y, [alone, min(values), max(values)])}</svg>"), row
 
 # %% ../nbs/source/explorer.ipynb #ba110b3a
+def _labels_html(explorer, x, y, levels):
+    "The numbers at both axes of the chart; of levels that would stand on each other, the first."
+    amounts = [row.more for row in explorer.of(next(iter(explorer.versions)))]
+    parts = [f"<text x={x[place]} y={_HEIGHT - 20} text-anchor=middle>{amounts[place]}</text>" for place in _ticks(amounts)]
+    drawn = []
+    for level in levels:
+        if math.isfinite(level) and all(abs(y(level) - y(other)) >= 12 for other in drawn):
+            drawn.append(level)
+            parts.append(f"<text x={_LEFT - 5} y={y(level) + 4} text-anchor=end>{explorer.written(level)}</text>")
+    parts.append(f"<text x={(_LEFT + _WIDTH - _RIGHT) / 2} y={_HEIGHT - 4} text-anchor=middle>more steps of padding</text>")
+    return "".join(parts)
+
+
 def _ticks(amounts):
     "Places of about five amounts, the first and the last among them."
     step = max(1, math.ceil((len(amounts) - 1) / 4))
     places = [*range(0, len(amounts) - 1, step), len(amounts) - 1]
     return [place for number, place in enumerate(places) if number + 1 in (1, len(places)) or len(amounts) - 1 - place > step / 2]
-
-
-def _clear(levels, y):
-    "Levels whose labels do not stand on each other."
-    kept = []
-    for text, value in levels:
-        if all(abs(y(value) - y(other)) >= 12 for _, other in kept):
-            kept.append((text, value))
-    return kept
 
 # %% ../nbs/source/explorer.ipynb #d7d8eb0c
 _SCRIPT = """
@@ -444,7 +451,7 @@ document.querySelectorAll("form.mask-explorer:not([data-ready])").forEach(functi
 });
 """
 
-
+# %% ../nbs/source/explorer.ipynb #7cb659cf
 def _known(explorer):
     "The numbers of all amounts as they are shown, as JSON."
     models = [{"errors": [explorer.written(row.error) for row in rows],
@@ -453,8 +460,8 @@ def _known(explorer):
     more = [row.more for row in explorer.of(next(iter(explorer.versions)))]
     return json.dumps({"more": more, "top": _TOP, "bottom": _HEIGHT - _BOTTOM, "models": models}, separators=(",", ":"))
 
-# %% ../nbs/source/explorer.ipynb #0f6334dd
-_STYLE = f"""
+# %% ../nbs/source/explorer.ipynb #f2049f15
+_STEPS_STYLE = f"""
 form.mask-explorer {{container-type:inline-size; border:1px solid #8888; border-radius:.4em; padding:.6em .9em; margin:.5em 0;
   max-width:50em; font-size:.95em; line-height:1.35; color:inherit; text-align:left}}
 .mask-explorer p {{margin:.3em 0}}
@@ -474,18 +481,26 @@ form.mask-explorer {{container-type:inline-size; border:1px solid #8888; border-
   font:.8em/1.4 monospace; overflow:hidden; border-radius:2px}}
 .mask-explorer .legend span {{margin-right:1.1em; white-space:nowrap}}
 .mask-explorer .legend b {{display:inline-block}}
+""".strip()
+
+# %% ../nbs/source/explorer.ipynb #47cbfb09
+_COLORS = f"""
 .mask-explorer .v {{background:{VALID}; color:#fff}}
 .mask-explorer .p {{background:{PADDING}; color:#555; text-decoration:line-through}}
 .mask-explorer .l, .mask-explorer .moved .p {{background:repeating-linear-gradient(135deg,#a93246 0 4px,{LEAK} 4px 6px); color:#fff}}
 .mask-explorer .x {{background:{PADDING}; color:#222; outline:2px solid {LEAK}; outline-offset:-2px; text-decoration:line-through}}
+""".strip()
+
+# %% ../nbs/source/explorer.ipynb #77826de1
+_PADDING_STYLE = f"""
 .mask-explorer .padding {{display:grid; grid-template-columns:minmax(0,1fr) minmax(0,20em); gap:.2em 1.2em; align-items:start;
   border-top:1px solid #8886; margin-top:.6em; padding-top:.5em}}
 .mask-explorer .slider {{grid-column:1/-1; display:flex; gap:.6em; align-items:center; font-weight:bold}}
 .mask-explorer .slider[hidden], .mask-explorer [hidden] {{display:none}}
 .mask-explorer .slider input {{flex:1; max-width:22em; accent-color:{VALID}}}
 .mask-explorer table {{width:100%; border-collapse:collapse; margin:.2em 0; border:0; font-size:1em; table-layout:auto}}
-.mask-explorer tr, .mask-explorer th, .mask-explorer td {{background:none !important; border:0; padding:.1em .5em .1em 0; color:inherit;
-  text-align:left; font-size:1em; white-space:nowrap; vertical-align:middle}}
+.mask-explorer tr, .mask-explorer th, .mask-explorer td {{background:none !important; border:0 !important; padding:.1em .5em .1em 0;
+  color:inherit; text-align:left !important; font-size:1em; white-space:nowrap; vertical-align:middle}}
 .mask-explorer td.bar {{width:99%}}
 .mask-explorer td.bar span {{display:flex}}
 .mask-explorer i {{flex:1 1 0; max-width:.9em; height:.95em; margin-right:1px}}
@@ -509,7 +524,7 @@ form.mask-explorer {{container-type:inline-size; border:1px solid #8888; border-
 }}
 """.strip()
 
-# %% ../nbs/source/explorer.ipynb #f2049f15
+# %% ../nbs/source/explorer.ipynb #0c953e45
 def _as_html(explorer):
     "The page: a form without ids."
     titles, first = list(explorer.versions), explorer.of(next(iter(explorer.versions)))
@@ -523,17 +538,17 @@ def _as_html(explorer):
     chart, row = _chart_html(explorer, colors)
     keys = "".join(f"<svg viewBox='0 0 22 8' aria-hidden=true><path class=c{number} d='M0 4H22' style='stroke:{color};opacity:1;"
                    f"stroke-width:2.5'/></svg> {html.escape(title)} " for number, (title, color) in enumerate(zip(titles, colors)))
-    slider = (f"<label class=slider hidden>more padding <input type=range min=0 max={len(first) - 1} value=0 "
+    slider = (f"<label class=slider hidden>more padding <input type=range {_KEYS} min=0 max={len(first) - 1} value=0 "
               f"aria-valuetext='{first[0].more} more steps of padding'><output>{first[0].more}</output></label>")
     notes = "".join(f"<p><small>{html.escape(note)}</small></p>" for note in explorer.notes)
-    # the button keeps the Enter key from sending the form; JupyterLab leaves the arrow keys to what has the attribute
+    # the button keeps the Enter key from sending the form
     return (f"<form class=mask-explorer aria-label='explorer: {html.escape(explorer.name)}' autocomplete=off "
-            f"data-lm-suppress-shortcuts=true data-known='{_known(explorer)}'><style>{_STYLE}</style>"
+            f"data-known='{_known(explorer)}'><style>{_STEPS_STYLE}\n{_COLORS}\n{_PADDING_STYLE}</style>"
             f"<button type=submit disabled hidden></button><p><b>{html.escape(explorer.name)}</b></p>{_choice_html(titles)}{stepping}"
             f"<div class=padding>{slider}<div>{answers}</div><div><p class=key>answer for sequence {row}<br>{keys}</p>{chart}</div></div>"
             f"{notes}<script>{_SCRIPT}</script></form>")
 
-# %% ../nbs/source/explorer.ipynb #77826de1
+# %% ../nbs/source/explorer.ipynb #8ae8b180
 def _checked(amounts):
     "The amounts of padding, sorted, each once. Raises ValueError where they are none."
     amounts = list(amounts)
@@ -558,7 +573,7 @@ def _check_repair(answers, repaired):
         raise ValueError(f"for one sequence alone the repaired model answers otherwise, by {apart:.2g}: give it the weights of "
                          "the first (mended.set_weights(model.get_weights())), or build both of the same layers")
 
-# %% ../nbs/source/explorer.ipynb #0c953e45
+# %% ../nbs/source/explorer.ipynb #9a7f67ae
 def explore(
     model,          # model or function that takes the batch
     batch,          # padded batch of two sequences or more, as for check_padding

@@ -25,14 +25,14 @@ AMOUNTS = range(4)
 def pair():
     """Functions of the same layers: one multiplies and loses the mask, the other hands it over."""
     keras.utils.set_random_seed(0)
-    embedding, gru = layers.Embedding(10, 4, "random_normal", mask_zero=True, name="embedding"), layers.GRU(2, name="gru")
+    embedding, pool = layers.Embedding(10, 2, "random_normal", mask_zero=True, name="embedding"), layers.GlobalAveragePooling1D(name="pool")
 
     def broken(ids):
-        return gru(embedding(ids) * 50)
+        return pool(embedding(ids) * 50)
 
     def repaired(ids):
         x = embedding(ids)
-        return gru(x * 50, mask=get_mask(x))
+        return pool(x * 50, mask=get_mask(x))
 
     return broken, repaired
 
@@ -158,7 +158,7 @@ def test_answers_at_each_step_are_compared_at_valid_steps():
 def test_several_inputs_by_name_and_features():
     ids, speeds = keras.Input((None,), dtype="int32", name="ids"), keras.Input((None, 2), name="speeds")
     embedding = layers.Embedding(10, 2, mask_zero=True, name="embedding")
-    adds = {add: keras.Model({"ids": ids, "speeds": speeds}, layers.GRU(2, name="gru")(add(name="add")([embedding(ids), speeds])),
+    adds = {add: keras.Model({"ids": ids, "speeds": speeds}, layers.GlobalAveragePooling1D(name="pool")(add(name="add")([embedding(ids), speeds])),
                              name=add.__name__) for add in (layers.Add, MaskedAdd)}
     broken, repaired = adds.values()
     repaired.set_weights(broken.get_weights())
@@ -178,7 +178,7 @@ def test_of_a_large_batch_sequences_of_different_lengths_are_taken(pair):
 def test_what_mend_gives_is_a_repair():
     ids = keras.Input((None,), dtype="int32", name="ids")
     x = layers.Embedding(10, 4, mask_zero=True, name="embedding")(ids)
-    model = keras.Model(ids, layers.GRU(2, name="gru")(x * 50), name="model")
+    model = keras.Model(ids, layers.GlobalAveragePooling1D(name="pool")(x * 50), name="model")
     shown = explore(model, IDS, mended=mend(model, IDS)[0], amounts=AMOUNTS)
     assert all(row.offends for row in shown.of("as it is")) and not any(row.offends for row in shown.of("repaired"))
 
@@ -190,7 +190,7 @@ def test_one_model_without_a_repair(pair):
 
 
 def test_the_model_is_left_as_it_was(pair):
-    model = keras.Sequential([layers.Embedding(10, 4, mask_zero=True), layers.Dropout(0.5, seed=1), layers.GRU(2, stateful=False)])
+    model = keras.Sequential([layers.Embedding(10, 4, mask_zero=True), layers.Dropout(0.5, seed=1), layers.GlobalAveragePooling1D()])
     model(IDS)
     before = [ops.convert_to_numpy(variable) for variable in model.variables]
     explore(model, IDS, amounts=[0, 1])
