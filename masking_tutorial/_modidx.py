@@ -935,6 +935,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                                                                    'masking_tutorial/explorer.py'),
                                            'masking_tutorial.explorer._padded_html': ( 'source/explorer.html#_padded_html',
                                                                                        'masking_tutorial/explorer.py'),
+                                           'masking_tutorial.explorer._places': ( 'source/explorer.html#_places',
+                                                                                  'masking_tutorial/explorer.py'),
                                            'masking_tutorial.explorer._reads': ( 'source/explorer.html#_reads',
                                                                                  'masking_tutorial/explorer.py'),
                                            'masking_tutorial.explorer._rows': ( 'source/explorer.html#_rows',

@@ -97,10 +97,12 @@ def frames_of(
 ):           # a tuple of Frame: the batch, then its layers and operations in the order of their calls
     "The steps of a flow, each with what it reads and gives."
     inputs = [step for step in flow.steps if step.kind == "batch" and tuple(step.shape[:2]) in valids]
-    first = Frame("the batch", "", False, (), tuple(
-        _grid(_short(step), valids[tuple(step.shape[:2])], "data, and padding", step, valids) for step in inputs))
-    return (first, *(Frame(step.label, step.words, step.offends, _reads(flow, place, valids), (_gives(step, valids),))
-                     for place, step in enumerate(flow.steps) if step.kind in ("layer", "operation")))
+    grids = [_grid(_short(step), valids[tuple(step.shape[:2])], "data, and padding", step, valids) for step in inputs]
+    # a text is not found again in the run
+    grids = grids or [Grid("batch", "data, and padding", valid, valid, None) for valid in valids.values()]
+    return (Frame("the batch", "", False, (), tuple(grids)), *(Frame(step.label, step.words, step.offends, _reads(flow, place, valids), (_gives(step, valids),))
+                                                              for place, step in enumerate(flow.steps)
+                                                              if step.kind in ("layer", "operation")))
 
 # %% ../nbs/source/explorer.ipynb #72c50879
 class Padded(NamedTuple):
@@ -209,8 +211,14 @@ def _written(number, decimals):
     return text.removeprefix("-") if not text.strip("-0.") else text  # no -0.00
 
 
+def _places(steps):
+    "The places of the steps that are drawn; None stands for those that are left out, in the middle."
+    half = _MOST_STEPS // 2
+    return list(range(steps)) if steps <= _MOST_STEPS else [*range(half), None, *range(steps - half, steps)]
+
+
 def _cut(marks):
-    return [row[:_MOST_STEPS] + "…" * (len(row) > _MOST_STEPS) for row in marks]
+    return ["".join("…" if place is None else row[place] for place in _places(len(row))) for row in marks]
 
 # %% ../nbs/source/explorer.ipynb #fb7dbc9b
 class MaskExplorer(Report):
@@ -296,9 +304,9 @@ def _cells(grid):
     rows = []
     for number, marks in enumerate(grid.marks[:_MOST_SEQUENCES]):
         tokens = [""] * len(marks) if grid.tokens is None else [str(token)[:6] for token in grid.tokens[number]]
-        cells = "".join(f"<b class={_KINDS[mark]}>{html.escape(token) or '&nbsp;'}</b>"
-                        for mark, token in zip(marks[:_MOST_STEPS], tokens))
-        rows.append(f"<span>{cells}{'…' if len(marks) > _MOST_STEPS else ''}</span>")
+        cells = "".join("…" if place is None else f"<b class={_KINDS[marks[place]]}>{html.escape(tokens[place]) or '&nbsp;'}</b>"
+                        for place in _places(len(marks)))
+        rows.append(f"<span>{cells}</span>")
     return "".join(rows)
 
 
@@ -590,7 +598,8 @@ def explore(
     Of more than four sequences, four of different lengths are taken. Raises ValueError for a batch or amounts from which
     nothing can be learnt, and for a repaired model that is none: other inputs, outputs, or answers without padding."""
     amounts = _checked(amounts)
-    read, _, _, _ = read_batch(model, batch, lengths, side, static)
+    with untouched(model):
+        read, _, _, _ = read_batch(model, batch, lengths, side, static)
     rows = choose_rows(read, _MOST_SEQUENCES)
     if read.rows <= _MOST_SEQUENCES:
         rows = [row for row in range(read.rows) if row not in read.empty]
@@ -621,5 +630,5 @@ def _explored(title, model, batch, rows, amounts, valids):
             raise
         raise ValueError(f"the repaired model raises on this batch, {type(error).__name__}: {_first_line(error)} "
                          "(it must take the inputs of the first)") from error
-    with untouched(model), BACKEND.quiet():
+    with untouched(model):
         return frames_of(flow, valids), _answers(model, batch, rows, amounts)
