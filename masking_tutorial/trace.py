@@ -95,6 +95,8 @@ class Step(NamedTuple):
     matters: bool   # the mask begins, changes or dies here
     given: str      # where the mask comes from, if it is handed over and no tensor that is read carries one
     tokens: object  # (batch, time) array of ids or words: the input of the batch that flows through; or None
+    came: object = None  # boolean array (batch, time): the first mask that came in, or None
+    shape: tuple = ()    # of the first tensor that goes out
 
 
 class Edge(NamedTuple):
@@ -205,7 +207,8 @@ def flow_of(
     shapes = ", ".join(str(tuple(output.shape)) for output in run.whole.outputs)
     edges = [Edge(start, end, mask is not None, mask is not None and start in rows and bool(rows[start].stale),
                   _cut(weaver, rows, start, end, mask, tensor)) for start, end, mask, tensor in weaver.edges]
-    steps = [*(plain._replace(label=f"{name} {tuple(leaf.shape)}", tokens=_tokens(leaf)) for name, leaf in named),
+    steps = [*(plain._replace(label=f"{name} {tuple(leaf.shape)}", tokens=_tokens(leaf), shape=tuple(leaf.shape))
+                 for name, leaf in named),
              *(_step(rows[place], weaver.nodes[place], opened) for place in range(len(leaves), answer)),
              plain._replace(label=f"answer {shapes}", kind="answer")]
     return _pruned(Flow(_with_tokens(steps, edges), list(dict.fromkeys(edges)),
@@ -248,7 +251,9 @@ def _step(row, call, opened):
     graph = any(each.path == call.parent and type(each.layer).__name__ in ("Functional", "Sequential") for each in opened)
     return Step(label, words, "operation" if call.is_operation else "layer", row.offends, frames,
                 shown if isinstance(shown, np.ndarray) else None, lost, lost or _differs(went, came),
-                ("mask of the graph" if graph else "mask by hand") if by_hand else "", None)
+                ("mask of the graph" if graph else "mask by hand") if by_hand else "", None,
+                came[0] if came and isinstance(came[0], np.ndarray) else None,
+                tuple(call.outputs[0].shape) if call.outputs else ())
 
 
 def _pruned(flow):

@@ -137,7 +137,7 @@ def edition(tmp_path):
         "02_two": [cell(new_markdown_cell, "d", "# Two\n\n[one](01_one.ipynb), [part](01_one.ipynb#A-part-(here))"
                                                 .replace("(here)", "%28here%29")),
                    cell(new_markdown_cell, "e", "## The `end` of it\n\n[source](source/masks.ipynb#Why), [licence](../LICENSE), "
-                                                "[web](https://example.org/#x), [up](#Two), [zh](zh/02_two.ipynb)")],
+                                                "[web](https://example.org/#x), [up](#Two), [zh](zh/02_two.ipynb), [terms](zh/glossary.md)")],
     }
     for name, cells in lessons.items():
         path = tmp_path / "nbs" / f"{name}.ipynb"
@@ -151,7 +151,7 @@ def edition(tmp_path):
 CELLS = {"01_one": {"a": "# 一\n\n掩码。", "c": "## 一节（这里）\n\n见[二](02_two.ipynb#The-end-of-it)、`[l](m)`。"},
          "02_two": {"d": "# 二\n\n[一](01_one.ipynb)、[节](01_one.ipynb#A-part-%28here%29)",
                     "e": "## 它的 `end`\n\n[源](source/masks.ipynb#Why)、[许可](../LICENSE)、[网](https://example.org/#x)、[上](#Two)、"
-                         "[en](zh/02_two.ipynb)"}}
+                         "[en](zh/02_two.ipynb)、[词](zh/glossary.md)"}}
 
 
 def translate(edition, names=CELLS):
@@ -180,7 +180,7 @@ def test_a_lesson_is_built_from_its_catalogue(edition):
     assert one.cells[2].source == "## 一节（这里）\n\n见[二](02_two.ipynb#它的-end)、`[l](m)`。"
     assert two.cells[0].source == "# 二\n\n[一](01_one.ipynb)、[节](01_one.ipynb#一节（这里）)"
     assert two.cells[1].source.partition("\n\n")[2] == (
-        "[源](../source/masks.ipynb#Why)、[许可](../../LICENSE)、[网](https://example.org/#x)、[上](#二)、[en](../02_two.ipynb)")
+        "[源](../source/masks.ipynb#Why)、[许可](../../LICENSE)、[网](https://example.org/#x)、[上](#二)、[en](../02_two.ipynb)、[词](glossary.md)")
 
 
 def test_updating_again_changes_nothing(edition):

@@ -15,7 +15,7 @@ GROUPS = {
     "padding": ("Padding, masks and batches", "padding masks ruler packing plans batching"),
     "layers": ("Layers", "custom_layers manual_masks mask_layers masked_layers masked_windows attention transformer"),
     "training": ("Losses, metrics and training", "losses_and_metrics guard training"),
-    "instruments": ("Instruments", "contract influence leaks mend audit lint trace atlas command_line"),
+    "instruments": ("Instruments", "contract influence leaks mend audit lint trace explorer atlas command_line"),
     "data": ("Data and exercises", "datasets exercises"),
     "parts": (
         "The parts of the instruments",

@@ -255,7 +255,8 @@ class Stage:
 
     def _is_own(self, file: str) -> bool:
         """Whether there is a page for a file in this language."""
-        return self.language == "en" or posixpath.dirname(file) in ("nbs", self.edition.folder)
+        lesson = file.endswith(".ipynb") and posixpath.dirname(file) in ("nbs", self.edition.folder)
+        return lesson or self.language == "en"
 
     def _page_of(self, file: str) -> str:
         """The page that shows a file of the repository, the same in all languages."""

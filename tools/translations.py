@@ -253,7 +253,9 @@ class Edition:
         if re.match(r"[a-z]+:", address):
             return link
         if address.startswith("zh/"):
-            return f"../{address.removeprefix('zh/')}"  # from here, the other edition is the English one
+            own = address.removeprefix("zh/")
+            # From here, the other edition of a lesson is the English one.
+            return f"../{own}" if own.removesuffix(".ipynb") in self.names else own
         lesson = address.removesuffix(".ipynb") if address else name
         if lesson not in self.names:
             return posixpath.normpath(f"../{address}") + link.removeprefix(address)
