@@ -10,7 +10,7 @@ RUN = re.compile(rf"[{CHARACTERS}]+|[^\W{CHARACTERS}]+")
 
 class SearchChinese(SearchEnglish):
     lang = "zh"
-    language_name = "Chinese"
+    language_name = "English"  # of the stemmer that the page uses for words in Latin letters
 
     # The same as `split`.
     js_splitter_code = rf"""

@@ -29,6 +29,7 @@ WORDS = {
     "01_padding": "truncating",
     "02_mask_generation": "NaN",
     "03_propagation": "stale",
+    "03_propagation_explorer": "explorer",
     "04_manual_masks": "go_backwards",
     "05_custom_layers": "stale",
     "05_symptoms": "symptoms",
