@@ -26,8 +26,8 @@ myst_heading_anchors_html_ids = False
 myst_url_schemes = {
     "http": None,
     "https": None,
-    # From a page of another language, all of which are in one folder.
-    "english": {"url": "../en/{{path}}.html{{#fragment}}", "classes": ["english"]},
+    # From a page of another language, all of which are in one folder; without a fragment it leads to the top.
+    "english": {"url": "../en/{{path}}.html#{{fragment}}", "classes": ["english"]},
 }
 
 
