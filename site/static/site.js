@@ -1,8 +1,10 @@
-// The switch of language leads to the heading that is being read.
+// The switch of language leads to the section that is being read: the last one that begins above the place to which a
+// link to a section scrolls it, below the header of a narrow page.
 for (const link of document.querySelectorAll("a.language")) {
   link.addEventListener("click", () => {
+    const place = 50 + document.querySelector(".mobile-header").offsetHeight;
     const above = [...document.querySelectorAll("article section[id]")].filter(
-      (section) => section.getBoundingClientRect().top < innerHeight / 3,
+      (section) => section.getBoundingClientRect().top < place,
     );
     link.hash = scrollY > 0 && above.length ? above.at(-1).id : "";
   });
