@@ -1,9 +1,10 @@
 """Real tokens a second in training, for the ways to make batches of the snippets.
 
 An attention model and a GRU are trained on the three domains mixed. Padding is computed, but not counted. In every
-round each contender trains on the next batches of its own, until it has seen a number of real tokens; so a busy
-moment of the machine meets all alike. All rounds are added up, for long sentences are dear and rare: a median of
-rounds would leave them out. Seven rounds are about an epoch.
+round each contender trains on the next batches of its own, until it has seen a number of real tokens. They take turns,
+several in a round, so that a busy moment of the machine meets all alike; turns of a few batches would be too short,
+since `prefetch` works while others train. A round is an epoch: long sentences are dear and rare, and the median of
+shorter rounds would leave them out.
 
 Some contenders are there a second time, with the batches of an epoch as ready tensors. They say what the batches
 allow, however quickly they are made. Among them are the sentences without any padding, each batch of one length: the
@@ -35,6 +36,7 @@ ROW = 64  # steps of a packed row; the few longer sentences are cut
 WORDS = 5000
 BOUNDARIES = [8, 16, 24, 32, 48, 64]  # of the buckets of tf.data
 OURS = ["ours, 64 sentences and a cap", "ours, token budget"]  # a cap on the cells of the few batches of long ones
+TURNS = 8  # of each contender in a round
 BUCKETS, IDEAL, NO_PADDING = "tf.data buckets", "ideal: equal lengths", "real lengths, no padding"
 
 
@@ -135,6 +137,8 @@ def sources(ids, targets, longest, seed=0):
         "ours, 64 sentences": Batches(ids, targets, batch_size=BATCH, seed=seed),
         OURS[0]: Batches(ids, targets, batch_size=BATCH, token_budget=3 * BATCH * average, seed=seed),
         OURS[1]: Batches(ids, targets, token_budget=BATCH * average, equal_weights=True, seed=seed),
+        "ours, token budget, as_dataset":
+            Batches(ids, targets, token_budget=BATCH * average, equal_weights=True, seed=seed).as_dataset(),
         "ours, window of 4096": Batches(ids, targets, batch_size=BATCH, window=4096, seed=seed),
         "packed": Packs(cut, targets[:, 0], BATCH * average // ROW, seed=seed).as_dataset(),
         IDEAL: pieces.shuffle(count, seed=seed).batch(BATCH, drop_remainder=True).prefetch(2),
@@ -223,20 +227,19 @@ class Contender:
     def __init__(self, model, batches):
         self.padding = padding_of(batches)
         self.step, self.batches = trainer(model, signature_of(batches)), epoch_after_epoch(batches)
-        self.tokens = self.wall = self.processor = 0
+        self.turns = []  # (tokens, seconds, seconds of the processor)
 
-    def train(self, tokens, counts):
-        """Train on this many real tokens or a few more; `counts` says whether it is part of what is measured."""
+    def train(self, tokens):
+        """Train on this many real tokens or a few more."""
         started, busy, seen = time.perf_counter(), time.process_time(), 0
         while seen < tokens:
             seen += int(self.step(next(self.batches)))
-        if counts:
-            self.wall += time.perf_counter() - started
-            self.processor += time.process_time() - busy
-            self.tokens += seen
+        self.turns.append((seen, time.perf_counter() - started, time.process_time() - busy))
 
     def speed(self):
-        return Speed(self.tokens / self.wall, self.tokens / self.processor, self.padding)
+        """The median of the rounds."""
+        seen, wall, busy = np.reshape(self.turns, (-1, TURNS, 3)).sum(axis=1).T
+        return Speed(float(np.median(seen / wall)), float(np.median(seen / busy)), self.padding)
 
 
 def throughput(kind, ids, targets, longest, rounds, tokens):
@@ -248,10 +251,14 @@ def throughput(kind, ids, targets, longest, rounds, tokens):
     at_hand[NO_PADDING] = without_padding(ids, targets, BATCH * round(mean(map(len, ids))))
     groups = [{name: Contender(build(kind, longest, 0), one) for name, one in group.items()}
               for group in (made, at_hand)]
-    for number in range(rounds + 1):
-        for one in (one for group in groups for one in group.values()):
-            one.train(tokens, counts=number > 0)  # the first round compiles
-        print(f"{kind.__name__}: round {number} of {rounds}", flush=True)
+    contenders = [one for group in groups for one in group.values()]
+    for one in contenders:
+        one.train(tokens // 20)  # it compiles
+        one.turns.clear()
+    for number in range(rounds):
+        for one in contenders * TURNS:
+            one.train(tokens // TURNS)
+        print(f"{kind.__name__}: round {number + 1} of {rounds}", flush=True)
     return [{name: one.speed() for name, one in group.items()} for group in groups]
 
 
@@ -277,7 +284,7 @@ def accuracies(kind, learned, held_out, longest, epochs, seeds):
 
 
 def main():
-    options = arguments(__doc__, rounds=14, tokens=50_000, seeds=3, epochs=2)
+    options = arguments(__doc__, rounds=3, tokens=345_000, seeds=3, epochs=2)
     machine()
     snippets = load_snippets()
     order = np.random.default_rng(0).permutation(len(snippets.texts))
