@@ -73,11 +73,11 @@ def figures(page: Page) -> list[str]:
 
 
 def accessibility(page: Page, each_word: bool = False, contrast_only: bool = False) -> list[str]:
-    """Faults that axe-core calls serious or critical. Each colour in code is one more to look at: it takes long."""
+    """Faults that axe-core calls serious or critical. Each word of code is one more to look at: it takes long."""
     if not each_word:
-        page.evaluate(
-            "document.querySelectorAll('.highlight pre').forEach((code) => { code.textContent = code.textContent; })"
-        )
+        page.evaluate("""document.querySelectorAll(".highlight pre, .sig-param").forEach((code) => {
+            code.textContent = code.textContent;
+        })""")
     if not page.evaluate("'axe' in window"):
         page.add_script_tag(content=AXE)
     # No rule that is run asks for the text of style sheets, which a file may not read.

@@ -192,6 +192,7 @@ def test_the_switch_of_language_leads_to_the_same_place_and_back(browser, page):
         wait_until_at(opened.page, place)
         for language, name in (("zh-CN", in_other_language(page)), ("en", page)):
             opened.page.locator(SWITCH).click()
+            opened.page.wait_for_load_state()
             assert opened.page.url == f"{(HTML / name).as_uri()}#{place}"
             assert opened.page.locator("html").get_attribute("lang") == language
             assert sections(opened.page) == english
