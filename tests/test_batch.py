@@ -427,7 +427,7 @@ def test_flags_are_no_lengths():
 def test_a_data_set_gives_inputs_targets_and_weights():
     data = tf.data.Dataset.from_tensors((np.ones((2, 3)), np.zeros(2), np.full(2, 5)))
     inputs, targets, weights, lengths = take_apart(None, data)
-    assert inputs.shape == (2, 3) and targets.numpy().tolist() == [0, 0] and weights.numpy().tolist() == [5, 5]
+    assert inputs.shape == (2, 3) and ops.convert_to_numpy(targets).tolist() == [0, 0] and ops.convert_to_numpy(weights).tolist() == [5, 5]
     assert lengths is None
 
 
@@ -876,7 +876,7 @@ def test_the_model_runs_once_and_its_run_comes_along():
 
 def test_targets_and_weights_come_along():
     _, targets, weights, _ = read_batch(same, tf.data.Dataset.from_tensors((ZEROS, np.ones(3), np.zeros(3))))
-    assert targets.numpy().tolist() == [1, 1, 1] and weights.numpy().tolist() == [0, 0, 0]
+    assert ops.convert_to_numpy(targets).tolist() == [1, 1, 1] and ops.convert_to_numpy(weights).tolist() == [0, 0, 0]
 
 
 def test_a_model_that_raises_is_no_error_here():
