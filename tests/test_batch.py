@@ -556,7 +556,7 @@ def test_the_error_of_what_is_no_array_is_short_and_in_one_line():
 
 def embedding_run(ids, **layer):
     layer = SimpleNamespace(**{"input_dim": 10, "output_dim": 2, **layer})
-    return SimpleNamespace(calls={0: SimpleNamespace(layer=layer, inputs=(tf.constant(ids),), name="embedding")})
+    return SimpleNamespace(calls={0: SimpleNamespace(layer=layer, inputs=(ops.convert_to_tensor(ids),), name="embedding")})
 
 
 @pytest.mark.parametrize("ids, worst", [([0, 10], 10), ([-11, 3], -11), ([-20, 12], 12), ([0.0, 10.0], 10)])
@@ -576,10 +576,10 @@ def test_what_an_embedding_knows_is_let_through(ids, layer):
 @pytest.mark.parametrize(
     "call",
     [
-        SimpleNamespace(layer=SimpleNamespace(input_dim=3), inputs=(tf.constant([9]),), name="dense"),
+        SimpleNamespace(layer=SimpleNamespace(input_dim=3), inputs=(ops.convert_to_tensor([9]),), name="dense"),
         SimpleNamespace(layer=SimpleNamespace(input_dim=3, output_dim=3), inputs=(), name="none"),
         SimpleNamespace(layer=SimpleNamespace(input_dim=3, output_dim=3), inputs=(object(),), name="symbolic"),
-        SimpleNamespace(layer=None, inputs=(tf.constant([9]),), name="operation"),
+        SimpleNamespace(layer=None, inputs=(ops.convert_to_tensor([9]),), name="operation"),
     ],
 )
 def test_what_is_no_embedding_of_values_is_let_through_and_the_next_is_checked(call):
