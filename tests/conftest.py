@@ -92,3 +92,13 @@ def values_can_be_read(monkeypatch):
         monkeypatch.setattr(keras.Model, name, torch.enable_grad()(getattr(keras.Model, name)))
     with torch.no_grad():
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_functions_are_let_go():
+    """JAX keeps what it has compiled, about 2 MB for each operation and shape: here for no longer than a file."""
+    yield
+    if BACKEND_NAME == "jax":
+        import jax
+
+        jax.clear_caches()
