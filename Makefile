@@ -14,9 +14,9 @@ BENCH ?=
 # The backend of Keras for `make test`. The notebooks show what TensorFlow gives: with another one the tests run that are
 # about none.
 BACKEND ?= tensorflow
-# JAX compiles each operation for each shape: a short list there.
-TESTS_jax := backends compare masked_layers
 TESTS_torch := attention backends batch batching compare layers losses mask_layers masked_layers masked_windows masks trace
+# JAX compiles each operation for each shape: of long tables `some_of` of tests/thorough.py leaves it fewer cases.
+TESTS_jax := $(TESTS_torch)
 TESTS ?= $(patsubst %,tests/test_%.py,$(TESTS_$(BACKEND)))
 
 # One language for `make site`, en or zh, or all of them.

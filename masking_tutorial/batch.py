@@ -396,11 +396,12 @@ def _specs_of(model, keys):
 def check_ids(
     run,  # the Run of a model
 ):
-    "Raise ValueError where an embedding is given an id that it does not know: on a GPU it gives zeros instead."
+    "Raise ValueError where an embedding is given an id that it does not know: on a GPU it gives zeros instead, with JAX NaN."
     for call in run.calls.values():
         count = getattr(call.layer, "input_dim", None)
-        if not isinstance(count, int) or not hasattr(call.layer, "output_dim") or not call.inputs or not hasattr(
-                call.inputs[0], "numpy"):
+        if not isinstance(count, int) or not hasattr(call.layer, "output_dim") or not call.inputs:
+            continue
+        if not BACKEND.has_values(call.inputs[0]):
             continue
         ids = BACKEND.to_numpy(call.inputs[0])
         if ids.size and (ids == np.round(ids)).all() and (ids.max() >= count or ids.min() < -count):

@@ -1,7 +1,15 @@
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from thorough import BACKEND_NAME
+
+# JAX compiles each operation for each shape. What it has compiled once, for another test too, it finds here again.
+if BACKEND_NAME == "jax":
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # The same examples on every run and on every machine, and no limit that depends on how fast it is.
 settings.register_profile(
@@ -44,12 +52,14 @@ def without_graphs(request):
     CLAUSES.update(registered)
 
 
-BACKEND_NAME = os.environ.get("KERAS_BACKEND", "tensorflow")
-
 #: Tests that fail because of Keras.
 AVERAGE = "AveragePooling1D counts the zeros that padding='same' lays before a sequence"
 NORMALIZATION = "LayerNormalization does not run over another axis than the last"
-DEFECTS_OF_KERAS = {"torch": {
+METRICS = "in `fit`, metrics get predictions without their masks"
+DEFECTS_OF_KERAS = {"jax": {
+    "test_in_fit_saved_and_loaded": METRICS,
+    "test_early_stopping_wants_its_mode": METRICS,
+}, "torch": {
     "test_each_sequence_gets_what_it_gets_alone[AveragePooling same 4 2]": AVERAGE,
     "test_without_padding_a_layer_is_that_of_keras[AveragePooling same 4 2]": AVERAGE,
     "test_padding_changes_nothing_and_the_mask_is_right[LayerNormalization time]": NORMALIZATION,
@@ -82,3 +92,13 @@ def values_can_be_read(monkeypatch):
         monkeypatch.setattr(keras.Model, name, torch.enable_grad()(getattr(keras.Model, name)))
     with torch.no_grad():
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_functions_are_let_go():
+    """JAX keeps what it has compiled, about 2 MB for each operation and shape: here for no longer than a file."""
+    yield
+    if BACKEND_NAME == "jax":
+        import jax
+
+        jax.clear_caches()

@@ -427,7 +427,7 @@ def test_flags_are_no_lengths():
 def test_a_data_set_gives_inputs_targets_and_weights():
     data = tf.data.Dataset.from_tensors((np.ones((2, 3)), np.zeros(2), np.full(2, 5)))
     inputs, targets, weights, lengths = take_apart(None, data)
-    assert inputs.shape == (2, 3) and targets.numpy().tolist() == [0, 0] and weights.numpy().tolist() == [5, 5]
+    assert inputs.shape == (2, 3) and ops.convert_to_numpy(targets).tolist() == [0, 0] and ops.convert_to_numpy(weights).tolist() == [5, 5]
     assert lengths is None
 
 
@@ -556,7 +556,7 @@ def test_the_error_of_what_is_no_array_is_short_and_in_one_line():
 
 def embedding_run(ids, **layer):
     layer = SimpleNamespace(**{"input_dim": 10, "output_dim": 2, **layer})
-    return SimpleNamespace(calls={0: SimpleNamespace(layer=layer, inputs=(tf.constant(ids),), name="embedding")})
+    return SimpleNamespace(calls={0: SimpleNamespace(layer=layer, inputs=(ops.convert_to_tensor(ids),), name="embedding")})
 
 
 @pytest.mark.parametrize("ids, worst", [([0, 10], 10), ([-11, 3], -11), ([-20, 12], 12), ([0.0, 10.0], 10)])
@@ -576,10 +576,10 @@ def test_what_an_embedding_knows_is_let_through(ids, layer):
 @pytest.mark.parametrize(
     "call",
     [
-        SimpleNamespace(layer=SimpleNamespace(input_dim=3), inputs=(tf.constant([9]),), name="dense"),
+        SimpleNamespace(layer=SimpleNamespace(input_dim=3), inputs=(ops.convert_to_tensor([9]),), name="dense"),
         SimpleNamespace(layer=SimpleNamespace(input_dim=3, output_dim=3), inputs=(), name="none"),
         SimpleNamespace(layer=SimpleNamespace(input_dim=3, output_dim=3), inputs=(object(),), name="symbolic"),
-        SimpleNamespace(layer=None, inputs=(tf.constant([9]),), name="operation"),
+        SimpleNamespace(layer=None, inputs=(ops.convert_to_tensor([9]),), name="operation"),
     ],
 )
 def test_what_is_no_embedding_of_values_is_let_through_and_the_next_is_checked(call):
@@ -876,7 +876,7 @@ def test_the_model_runs_once_and_its_run_comes_along():
 
 def test_targets_and_weights_come_along():
     _, targets, weights, _ = read_batch(same, tf.data.Dataset.from_tensors((ZEROS, np.ones(3), np.zeros(3))))
-    assert targets.numpy().tolist() == [1, 1, 1] and weights.numpy().tolist() == [0, 0, 0]
+    assert ops.convert_to_numpy(targets).tolist() == [1, 1, 1] and ops.convert_to_numpy(weights).tolist() == [0, 0, 0]
 
 
 def test_a_model_that_raises_is_no_error_here():

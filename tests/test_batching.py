@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import example, given
 from hypothesis import strategies as st
+from thorough import examples
 
 from masking_tutorial import plans
 from masking_tutorial.batching import (
@@ -1021,13 +1022,14 @@ def test_unpacking_refuses_another_shape():
         unpack(np.zeros((2, 3)), packed)
 
 
+@examples()
 @given(lengths=lengths_of_some, data=st.data())
 def test_the_mean_of_a_segment_is_that_of_its_steps(lengths, data):
     packed = pack_sequences(sequences_of(lengths), 14)
     x = np.random.default_rng(data.draw(st.integers(0, 9))).normal(size=(*packed.values.shape, 3)).astype("float32")
     x[packed.segment_ids == 0] = np.nan
     segments = int(packed.segment_ids.max()) + 1
-    means = segment_mean(x, packed.segment_ids, segments).numpy()
+    means = keras.ops.convert_to_numpy(segment_mean(x, packed.segment_ids, segments))
     assert means.shape == (len(x), segments, 3) and not means[:, -1].any()
     for number, steps in enumerate(unpack(x, packed)):
         row, start = packed.rows[number], packed.starts[number]

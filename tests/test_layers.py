@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from keras import layers, ops
+from thorough import examples
 
 from masking_tutorial.custom_layers import CustomEmbedding, MyActivation, TemporalSoftmax, TemporalSplit
 from masking_tutorial.manual_masks import MyLayer
@@ -58,7 +59,7 @@ def arrays(outputs):
 
 
 def masks(outputs):
-    return [get_mask(one) if get_mask(one) is None else get_mask(one).numpy() for one in keras.tree.flatten(outputs)]
+    return [get_mask(one) if get_mask(one) is None else ops.convert_to_numpy(get_mask(one)) for one in keras.tree.flatten(outputs)]
 
 
 def assert_alike(first, second, **tolerance):
@@ -263,7 +264,7 @@ def test_without_a_mask_a_convolution_is_that_of_keras(options):
     assert mask.all() and mask.shape == ours(vectors).shape[:2]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     kernel=st.integers(1, 4),
@@ -291,10 +292,10 @@ def test_a_step_of_a_valid_convolution_is_valid_if_all_that_it_looks_at_is(seed,
 )
 def test_a_window_is_valid_if_all_of_its_steps_are(options, expected):
     mask = ops.convert_to_tensor([[True, True, True, False, True, True, True]])
-    assert mask_of_windows(mask, 3, **options).numpy().astype(int).tolist() == [expected]
+    assert ops.convert_to_numpy(mask_of_windows(mask, 3, **options)).astype(int).tolist() == [expected]
 
 
-@settings(max_examples=30)
+@examples(30, on_jax=10)
 @given(mask=hnp.arrays(bool, st.tuples(st.integers(1, 3), st.integers(1, 9)), fill=st.nothing()), strides=st.integers(1, 3))
 def test_a_step_of_a_causal_convolution_is_valid_if_the_step_at_its_place_is(mask, strides):
     mask[:, 0] |= strides > 1  # with strides the first window starts at the first valid step
