@@ -65,6 +65,7 @@ def test_replicas_take_the_step_of_one_device_or_not(name):
         assert not case["apart"] < 0.05  # NaN, too
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_played_is_what_replicas_do(name):
     case = on_replicas()["cases"][name]
@@ -74,6 +75,7 @@ def test_what_is_played_is_what_replicas_do(name):
         assert case["played"] <= 1e-6 * max(case["largest"], 1)
 
 
+@pytest.mark.thorough
 def test_a_step_of_replicas_that_do_not_share_is_far_off():
     case = on_replicas()["cases"]["plain"]
     assert case["apart"] > case["largest"] > 0.1
@@ -83,6 +85,7 @@ def test_a_step_of_replicas_that_do_not_share_is_far_off():
     assert doubled["apart"] == pytest.approx(doubled["largest"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name, same", {
     "a last batch of 3": True,
     "a last batch of 1, none for the other replica": True,
