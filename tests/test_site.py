@@ -138,6 +138,13 @@ def test_a_figure_has_its_words(repository):
     assert '"alt": "Two bars."' in text and "The figure in words" in text and text.count("a row") == 2 * 100
 
 
+@pytest.mark.parametrize("width, wide", [("504pt", True), ("310.5pt", False)])
+def test_a_wide_figure_may_scroll(repository, width, wide):
+    figure = output(image_svg=f'<svg height="9pt" width="{width}"/>', text_plain="Two bars.")
+    put(repository / "nbs/00_sums.ipynb", markdown("# Sums", "top"), code("draw()", "d", figure))
+    assert ('"classes": "wide"' in page(staged(repository), "00_sums.ipynb")) == wide
+
+
 @pytest.mark.parametrize("words, expected", [
     ("one\n  two", "one two"),
     ("first line\n\n" + "x " * 400, "first line"),

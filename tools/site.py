@@ -32,6 +32,9 @@ from tools.readme import DIRECTIVE_LINES, RELATIVE_LINK
 
 SITE = Path("site")  # in the repository
 BUILT = SITE / "_build"
+# As matplotlib writes it, in points. A wider figure scrolls on a phone, where its words would be too small (site.css).
+WIDTH = re.compile(r'<svg\b[^>]*\bwidth="([\d.]+)pt"')
+WIDE = 360
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,9 @@ class Stage:
                 words = data.get("text/plain", "").strip("\n")
                 alternative = shortened(words)
                 cell.metadata["mystnb"] = {"image": {"alt": alternative}}
+                width = WIDTH.search(data["image/svg+xml"])
+                if width and float(width[1]) > WIDE:
+                    cell.metadata["mystnb"]["image"]["classes"] = "wide"
                 if alternative != words:
                     shown.append(
                         new_markdown_cell(

@@ -12,7 +12,7 @@ for (const link of document.querySelectorAll("a.language")) {
 
 // What is wider than its box can be scrolled by keyboard.
 const reachByKeyboard = () => {
-  for (const box of document.querySelectorAll("article pre, .table-wrapper, .output.text_html")) {
+  for (const box of document.querySelectorAll("article pre, .table-wrapper, .cell_output, .output.text_html")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   }

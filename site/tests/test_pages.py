@@ -248,6 +248,14 @@ def test_the_page_in_front_can_be_used_without_scripts(browser):
         opened.page.wait_for_url(f"**/{LANGUAGES[0]}/index.html")
 
 
+@pytest.mark.skipif("zh" not in LANGUAGES, reason="the site has no Chinese pages")
+def test_chinese_has_no_italics(browser):
+    with Opened(browser, HTML / "zh/00_why_padding_matters.html") as opened:
+        found = opened.page.evaluate(r"""[...document.querySelectorAll("article em")].map((part) => [
+            /\p{Script=Han}/u.test(part.textContent), getComputedStyle(part).fontStyle])""")
+    assert {(chinese, style) for chinese, style in found} == {(True, "normal"), (False, "italic")}
+
+
 # Light and dark.
 
 
