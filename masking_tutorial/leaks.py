@@ -323,7 +323,10 @@ def _last_with_mask(findings, call):
     return max(known, key=lambda earlier: earlier.order, default=None)
 
 # %% ../nbs/source/leaks.ipynb #dfeecb33
-def in_code(argument):
+def in_code(
+    argument,  # "mask", "attention_mask" or None
+):             # str
+    "How a mask is handed over by hand, as code."
     return {"mask": "mask=", "attention_mask": "attention_mask=mask[:, None]", None: "mask="}[argument]
 
 # %% ../nbs/source/leaks.ipynb #e4208f9f
