@@ -295,7 +295,8 @@ def form(name):
     return suited(name, labels, np.zeros((*VALID.shape, 3)))[0]
 
 
-@pytest.mark.parametrize("options", [{}, {"run_eagerly": True}, {"jit_compile": True}], ids=["graph", "eager", "XLA"])
+@pytest.mark.parametrize("options", [
+    {}, {"run_eagerly": True}, pytest.param({"jit_compile": True}, marks=pytest.mark.thorough)], ids=["graph", "eager", "XLA"])
 def test_every_class_in_a_compiled_model(options):
     own_form = {"Accuracy", "IoU", "MeanIoU", "BinaryIoU"}  # these take classes, or one column, where the model gives three
     for sparse in (False, True):
