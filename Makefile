@@ -93,7 +93,7 @@ test-site: ## Open every page of the site in Chromium, and check what a reader m
 	@$(MAKE) --no-print-directory check-python
 	@$(PYTHON) -m tools.browser
 	@$(MAKE) --no-print-directory site
-	@$(BIN)/python $(PIP) -c constraints.txt -e '.[site_tests]'
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[browser]'
 	$(BIN)/python -m pytest --dist worksteal site/tests
 
 constraints: check-python ## Renew constraints.txt with the newest versions that settings.ini allows
@@ -104,7 +104,7 @@ constraints: check-python ## Renew constraints.txt with the newest versions that
 	@echo "Installing the newest versions in a temporary environment. This takes a few minutes."
 	@set -e; temporary=$$(mktemp -d); trap 'rm -rf "$$temporary"' EXIT; \
 		$(PYTHON) -m venv "$$temporary/venv"; \
-		"$$temporary/venv/bin/python" $(PIP) -e '.[dev,site_tests]'; \
+		"$$temporary/venv/bin/python" $(PIP) -e '.[dev,browser]'; \
 		"$$temporary/venv/bin/python" -m pip freeze --all --exclude pip --exclude masking_tutorial > "$$temporary/constraints.txt"; \
 		mv "$$temporary/constraints.txt" constraints.txt
 

@@ -25,6 +25,7 @@ setup(
     package_data={settings["lib_path"]: ["data/*"]},
     entry_points={"console_scripts": settings["console_scripts"].split()},
     install_requires=settings["requirements"].split(),
+    # One word each: pip 23 passes over an extra with an underscore, and says nothing.
     extras_require={
         "figures": figures,
         "dev": figures + settings["dev_requirements"].split(),
@@ -32,6 +33,6 @@ setup(
         "torch": settings["torch_requirements"].split(),
         "mutants": settings["mutants_requirements"].split(),
         "site": settings["site_requirements"].split(),
-        "site_tests": settings["site_requirements"].split() + settings["site_tests_requirements"].split(),
+        "browser": settings["site_requirements"].split() + settings["browser_requirements"].split(),
     },
 )
