@@ -619,7 +619,7 @@ def explore(
     return MaskExplorer(name or getattr(model, "name", None) or getattr(model, "__name__", type(model).__name__), versions, padded,
                         _numbers(answers["as it is"].alone, chosen), axis.valid[rows], axis.side, notes)
 
-
+# %% ../nbs/source/explorer.ipynb #4c1d7e90
 def _explored(title, model, batch, rows, amounts, valids):
     "The frames of a model and its answers."
     inputs = Arrangement(batch, tuple(rows)).inputs()
