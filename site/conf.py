@@ -21,7 +21,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 # What JupyterLab calls a heading in a link; the page has ids of its own, the same in each language.
 myst_heading_anchors = 6
-myst_heading_slug_func = "conf.anchor"
+myst_heading_slug_func = "tools.site.anchor"
 myst_heading_anchors_html_ids = False
 myst_url_schemes = {
     "http": None,
@@ -29,7 +29,6 @@ myst_url_schemes = {
     # From a page of another language, all of which are in one folder; without a fragment it leads to the top.
     "english": {"url": "../en/{{path}}.html#{{fragment}}", "classes": ["english"]},
 }
-
 
 html_theme = "furo"
 html_theme_options = {
@@ -62,11 +61,6 @@ html_sidebars = {
 }
 
 logger = logging.getLogger(__name__)
-
-
-def anchor(title):
-    "What JupyterLab calls a heading."
-    return re.sub(r"\s+", "-", title.strip())
 
 
 def headings_of(app):

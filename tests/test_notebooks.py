@@ -30,6 +30,7 @@ from tools.notebooks import (
     serialized,
     source_table,
 )
+from tools.translations import anchors
 
 NOTEBOOKS = notebook_paths()
 CHAPTERS = [path for path in NOTEBOOKS if path.parent == ROOT / "nbs" and path.stem != "index"]
@@ -335,9 +336,7 @@ def resolves(target: str, source: Path) -> bool:
 
 def heading_anchors(path: Path) -> set[str]:
     """The anchors that JupyterLab gives to a notebook's headings."""
-    markdown = "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
-    page = BeautifulSoup(markdown2html(markdown), "html.parser")
-    return {unquote(tag["id"]) for tag in page.select("h1, h2, h3, h4, h5, h6") if tag.get("id")}
+    return set(anchors({cell.id: cell.source for cell in read(path).cells if cell.cell_type == "markdown"}))
 
 
 @pytest.mark.parametrize(

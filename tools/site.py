@@ -81,6 +81,11 @@ class UnfitSite(Exception):
     """What keeps the site from being built, with the reasons and what to do."""
 
 
+def anchor(title: str) -> str:
+    """What JupyterLab calls a heading in a link; MyST asks for it, too."""
+    return re.sub(r"\s+", "-", title.strip())
+
+
 @dataclass(frozen=True)
 class Heading:
     cell: str  # id of its cell
@@ -89,8 +94,7 @@ class Heading:
 
     @property
     def anchor(self) -> str:
-        """What JupyterLab calls it in a link."""
-        return re.sub(r"\s+", "-", self.text.strip())
+        return anchor(self.text)
 
 
 def headings(notebook: NotebookNode) -> list[Heading]:
