@@ -88,7 +88,7 @@ def costs_of(model, all_three, rounds):
 
 
 def time_table(options):
-    found, columns = {}, ["find_leaks", "check_padding", "audit", "XLA"]
+    all_costs, columns = {}, ["find_leaks", "check_padding", "audit", "XLA"]
     for kind, make in KINDS.items():
         for broken in (False, True):
             for depth in (options.shallow, options.deep):
@@ -96,17 +96,17 @@ def time_table(options):
                 report = find_leaks(model, BATCH)
                 assert report.ok != broken, report
                 all_three = not broken and depth == options.shallow
-                found[kind, broken, depth] = costs_of(model, all_three, options.rounds)
+                all_costs[kind, broken, depth] = costs_of(model, all_three, options.rounds)
     table(f"Forward passes that each takes on a batch of {len(LENGTHS)} sequences, without what XLA takes to compile "
           f"(medians of {options.rounds} rounds)",
           ["layers", "model", "depth", "forward ms", *columns],
           [[kind, "broken" if broken else "sound", depth, costs["forward"], *(costs.get(name) for name in columns)]
-           for (kind, broken, depth), costs in found.items()])
-    return found
+           for (kind, broken, depth), costs in all_costs.items()])
+    return all_costs
 
 
-def judge_times(found, options):
-    sound = [costs for (_, broken, _), costs in found.items() if not broken]
+def judge_times(all_costs, options):
+    sound = [costs for (_, broken, _), costs in all_costs.items() if not broken]
     for name, most in MOST.items():
         worst = max(costs[name] for costs in sound if name in costs)
         verdict(f"{name}: no more than {most} forward passes on a sound model ({worst:.1f})", worst <= most)
@@ -115,7 +115,7 @@ def judge_times(found, options):
     verdict(f"audit: no more than find_leaks and check_padding together ({more:.2f} of them)", more <= 1.05)
     for kind in KINDS:
         for broken in (False, True):
-            few, many = (found[kind, broken, depth]["find_leaks"] for depth in (options.shallow, options.deep))
+            few, many = (all_costs[kind, broken, depth]["find_leaks"] for depth in (options.shallow, options.deep))
             passes = f"{many:.0f} forward passes for {options.deep} layers, {few:.0f} for {options.shallow}"
             state = "broken" if broken else "sound"
             verdict(f"find_leaks, {state} {kind}: the cost grows linearly with depth ({passes})",
@@ -165,10 +165,10 @@ def main():
     options = arguments(__doc__, rounds=3, shallow=6, deep=48)
     warnings.filterwarnings("ignore", message=".*destroy the mask")  # the models are broken on purpose
     machine()
-    found = time_table(options)
+    all_costs = time_table(options)
     worst = memory_table(options)
     print()
-    judge_times(found, options)
+    judge_times(all_costs, options)
     verdict(f"find_leaks: no more than {MOST_MEMORY} times the peak memory of the model's own run ({worst:.1f})",
             worst <= MOST_MEMORY)
 

@@ -75,7 +75,7 @@ def cpu_seconds(contenders, rounds):
             started = time.process_time()
             contenders[name]()
             seconds[name].append(time.process_time() - started)
-    return {name: np.array(each[1:]) for name, each in seconds.items()}
+    return {name: np.array(times[1:]) for name, times in seconds.items()}
 
 
 def main():
@@ -91,7 +91,7 @@ def main():
         more = 100 * (np.median(seconds["guarded"] / plain) - 1)
         apart = 100 * abs(np.median(seconds["plain again"] / seconds["plain"]) - 1)
         shares[kind] = more, apart
-        milliseconds = (1000 * float(np.median(each)) / options.repeat for each in seconds.values())
+        milliseconds = (1000 * float(np.median(times)) / options.repeat for times in seconds.values())
         rows.append([kind, *milliseconds, f"{more:+.2f}%", guard.seconds])
     table(f"CPU milliseconds of a training step on {options.rows} sequences of {options.steps} steps (medians of "
           f"{options.rounds} rounds of {options.repeat} steps), and seconds that the look at the first batch took",

@@ -38,17 +38,17 @@ def main():
         for module in MODULES:
             seconds, with_tensorflow[module] = seconds_of(module, "numpy" if module in NUMPY_ONLY else "keras")
             milliseconds[module].append(1000 * seconds)
-    found = {module: median(times) for module, times in milliseconds.items()}
+    medians = {module: median(times) for module, times in milliseconds.items()}
     table(f"Importing a module of the package (medians of {options.rounds} fresh processes)",
           ["module", "after importing", "adds ms", "loads TensorFlow"],
-          [[module, "numpy" if module in NUMPY_ONLY else "keras", f"{found[module]:.1f}",
+          [[module, "numpy" if module in NUMPY_ONLY else "keras", f"{medians[module]:.1f}",
             "yes" if with_tensorflow[module] else "no"] for module in MODULES])
     print()
     verdict("padding is imported without TensorFlow", not with_tensorflow["padding"])
     verdict("every other module adds less than 50 ms to importing Keras",
-            all(time < 50 for module, time in found.items() if module not in NUMPY_ONLY))
+            all(time < 50 for module, time in medians.items() if module not in NUMPY_ONLY))
     bars("imports", "What importing a module adds",
-         {"after importing Keras (NumPy for datasets and padding)": found}, "milliseconds")
+         {"after importing Keras (NumPy for datasets and padding)": medians}, "milliseconds")
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def without_padding(meter):
         return meter.alone()
     groups = meter.plan.groups.values()
     full = [row for row in range(meter.plan.rows) if all(group.lengths[row] == group.steps for group in groups)]
-    return {key: one for row in full for key, one in meter.answers([row]).items()}
+    return {key: answer for row in full for key, answer in meter.answers([row]).items()}
 
 
 def in_own_layer(plan, form):
@@ -165,36 +165,37 @@ def broken_graphs(seeds):
 # What is printed.
 
 
-def random_table(found):
+def random_table(mendings):
     "A row for each kind of fault; those that have no remedy, or are in a layer of one's own, apart."
     kinds = {}
-    for one in found:
-        why = " (no remedy)" if one.fault in NO_REMEDY else "" if one.mendable else " (own layer)"
-        kinds.setdefault(one.fault + why, []).append(one)
+    for mending in mendings:
+        why = " (no remedy)" if mending.fault in NO_REMEDY else "" if mending.mendable else " (own layer)"
+        kinds.setdefault(mending.fault + why, []).append(mending)
     states = ("yes", "partly", "no", "raised")
     table("Random models by the fault that was planted: how many were mended; medians of edits and passes; the largest "
           "change, and the largest errors", ["fault", *states, *COLUMNS[1:]],
-          [[kind, *(sum(one.mended == state for one in group) for state in states), *summary(group)]
+          [[kind, *(sum(mending.mended == state for mending in group) for state in states), *summary(group)]
            for kind, group in sorted(kinds.items())])
 
 
 def summary(group):
     "The numbers of a row; errors afterwards are those of models that are said to be mended."
-    numbers = ([one.change for one in group], [one.before for one in group],
-               [one.after for one in group if one.mended == "yes"])
-    largest = [max((number for number in each if number is not None), default=None) for each in numbers]
-    return [median_low(one.edits for one in group), *map(exponent, largest), median_low(one.passes for one in group)]
+    numbers = ([mending.change for mending in group], [mending.before for mending in group],
+               [mending.after for mending in group if mending.mended == "yes"])
+    largest = [max((number for number in column if number is not None), default=None) for column in numbers]
+    return [median_low(mending.edits for mending in group), *map(exponent, largest),
+            median_low(mending.passes for mending in group)]
 
 
-def judge(title, found):
+def judge(title, mendings):
     "Say which aims are met."
-    with_remedy = [one for one in found if one.mendable is True]
+    with_remedy = [mending for mending in mendings if mending.mendable is True]
     if with_remedy:
-        share = sum(one.mended == "yes" and not one.wrong for one in with_remedy) / len(with_remedy)
+        share = sum(mending.mended == "yes" and not mending.wrong for mending in with_remedy) / len(with_remedy)
         verdict(f"{title}: of {len(with_remedy)} faults that have a remedy {share:.1%} are mended: {SHARE:.0%}",
                 share >= SHARE)
     for wrong in ("an answer without padding changed", "padding still changes the answers", "raised"):
-        count = sum(one.wrong == wrong for one in found)
+        count = sum(mending.wrong == wrong for mending in mendings)
         verdict(f"{title}: {count} times {wrong}: none", not count)
 
 
@@ -214,13 +215,13 @@ def main():
     machine()
     public, random, reports = [], [], []
     for name in names:
-        one, report = of_public(mend, name)
-        public.append(one)
+        mending, report = of_public(mend, name)
+        public.append(mending)
         reports.append(report)
-        print(f"{name}: {one.mended}", flush=True)
+        print(f"{name}: {mending.mended}", flush=True)
     for case in broken_graphs(seeds):
-        one, report = of_random(mend, case)
-        random.append(one)
+        mending, report = of_random(mend, case)
+        random.append(mending)
         reports.append(report)
         if len(random) % 20 == 0:
             print(f"{len(random)} random models", flush=True)
@@ -228,17 +229,18 @@ def main():
         print(f"\n{reports[0]}")
     if public:
         table("Models as examples publish them", ["model", "has a remedy", *COLUMNS],
-              [[one.name, {True: "yes", False: "no"}.get(one.mendable, one.mendable), *one.cells()] for one in public])
+              [[mending.name, {True: "yes", False: "no"}.get(mending.mendable, mending.mendable), *mending.cells()]
+               for mending in public])
     if random:
         random_table(random)
     print()
-    for one in public + random:
-        if one.wrong or one.mended != "yes" and one.mendable is not False:
-            print(f"{one.name} ({one.fault}): {one.wrong or one.mended}; {one.reason}")
+    for mending in public + random:
+        if mending.wrong or mending.mended != "yes" and mending.mendable is not False:
+            print(f"{mending.name} ({mending.fault}): {mending.wrong or mending.mended}; {mending.reason}")
     print()
-    for title, found in (("examples", public), ("random models", random)):
-        if found:
-            judge(title, found)
+    for title, mendings in (("examples", public), ("random models", random)):
+        if mendings:
+            judge(title, mendings)
 
 
 if __name__ == "__main__":

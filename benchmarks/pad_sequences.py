@@ -54,11 +54,11 @@ def contenders(count, mean):
         def of_awkward(ragged):
             return awkward.to_numpy(awkward.fill_none(awkward.pad_none(ragged, steps, clip=True), 0))
 
-    found = {
+    groups = {
         "lists": {
             OURS: lambda: pad_sequences(lists, padding="post"),
             "keras": lambda: keras.utils.pad_sequences(lists, padding="post"),
-            "torch": of_torch and (lambda: of_torch([torch.tensor(one, dtype=torch.int32) for one in lists])),
+            "torch": of_torch and (lambda: of_torch([torch.tensor(sequence, dtype=torch.int32) for sequence in lists])),
             "tf.ragged": lambda: tf.ragged.constant(lists, dtype="int32").to_tensor().numpy(),
             "awkward": of_awkward and (lambda: of_awkward(awkward.Array(lists))),
             FLOOR: lambda: floor(np.array(list(chain.from_iterable(lists)), "int32"), count, steps),
@@ -66,11 +66,11 @@ def contenders(count, mean):
         "arrays": {
             OURS: lambda: pad_sequences(arrays, padding="post"),
             "keras": lambda: keras.utils.pad_sequences(arrays, padding="post"),
-            "torch": of_torch and (lambda: of_torch([torch.from_numpy(one) for one in arrays])),
+            "torch": of_torch and (lambda: of_torch([torch.from_numpy(array) for array in arrays])),
             "tf.ragged": lambda: tf.RaggedTensor.from_row_lengths(
-                np.concatenate(arrays), [len(one) for one in arrays]).to_tensor().numpy(),
+                np.concatenate(arrays), [len(array) for array in arrays]).to_tensor().numpy(),
             "awkward": of_awkward and (lambda: of_awkward(
-                awkward.unflatten(np.concatenate(arrays), [len(one) for one in arrays]))),
+                awkward.unflatten(np.concatenate(arrays), [len(array) for array in arrays]))),
             FLOOR: lambda: floor(np.concatenate(arrays), count, steps),
         },
         "flat values": {
@@ -83,10 +83,10 @@ def contenders(count, mean):
         },
     }
     expected = pad_sequences(lists, padding="post")
-    for form, group in found.items():
+    for form, group in groups.items():
         for name, function in group.items():
             assert name == FLOOR or not function or np.array_equal(function(), expected), (form, name)
-    return found
+    return groups
 
 
 def main():

@@ -79,12 +79,12 @@ def planned(count, sizes, plain=False):
 
 def growth(exponents):
     """For each number of sequences and each way to plan: seconds and bytes."""
-    found = {}
+    grown = {}
     for exponent in exponents:
         for name, sizes in {"64 sequences, as in chapter 11": None, **SIZES}.items():
-            found[exponent, name] = planned(10**exponent, sizes, plain=sizes is None)
-            print(f"10^{exponent} sequences, {name}: {found[exponent, name][0]:.2f} s", flush=True)
-    return found
+            grown[exponent, name] = planned(10**exponent, sizes, plain=sizes is None)
+            print(f"10^{exponent} sequences, {name}: {grown[exponent, name][0]:.2f} s", flush=True)
+    return grown
 
 
 def waiting(costs):
@@ -106,12 +106,12 @@ def shares_of(lengths, hosts, together, sizes):
 
 def hosts_wait(lengths, all_hosts):
     """For each way to plan and number of hosts: the waiting for each cost, apart and together."""
-    found = {}
+    waits = {}
     for name, sizes in SIZES.items():
         for hosts in all_hosts:
             shares = [shares_of(lengths, hosts, together, sizes) for together in (False, True)]
-            found[name, hosts] = [waiting(cost(rows, steps)) for cost in COSTS.values() for rows, steps in shares]
-    return found
+            waits[name, hosts] = [waiting(cost(rows, steps)) for cost in COSTS.values() for rows, steps in shares]
+    return waits
 
 
 def main():

@@ -94,7 +94,7 @@ def judged(case, check=None, find=None):
     said_to_mix = ["neighbours" in broken] if broken else []
     said_to_mix += [first.verdict == "mixes sequences"] if first else []
     # what does both may be called either
-    apart = case.truth.leaks == case.truth.mixes or all(one == case.truth.mixes for one in said_to_mix)
+    apart = case.truth.leaks == case.truth.mixes or all(mixes == case.truth.mixes for mixes in said_to_mix)
     return Judged(case, contract, leaks, contract_note, leaks_note, culprit, apart)
 
 
@@ -107,20 +107,20 @@ def said_by(instrument, case):
     return "kept" if report else "broken", report
 
 
-def summary(found):
+def summary(judgements):
     "Print the matrices, and what went wrong."
     for name, said, truth in (("check_padding", "contract", "truth"), ("find_leaks", "leaks", "found_truth")):
-        counts = Counter((getattr(one, truth), getattr(one, said)) for one in found)
+        counts = Counter((getattr(judgement, truth), getattr(judgement, said)) for judgement in judgements)
         rows = [row for row in TRUTHS if row != "other" or truth == "truth"]
         table(f"{name}: what is true, and what was said", ["truth", *SAID],
               [[row, *(counts[row, column] for column in SAID)] for row in rows])
-    kinds = Counter((one.case.kind, one.culprit) for one in found if one.culprit)
+    kinds = Counter((judgement.case.kind, judgement.culprit) for judgement in judgements if judgement.culprit)
     columns = ("right", "wrong", "missed", "refused")
     table("find_leaks: what it names first, by the fault that was planted", ["fault", *columns],
           [[kind, *(kinds[kind, column] for column in columns)] for kind in sorted({kind for kind, _ in kinds})])
     print()
-    for one in found:
-        for line in one.lines():
+    for judgement in judgements:
+        for line in judgement.lines():
             print(line)
 
 
@@ -132,29 +132,30 @@ def main():
 
     tf.get_logger().setLevel("ERROR")
     machine()
-    found, seconds = [], Counter()
+    judgements, seconds = [], Counter()
     for seed in range(options.first, options.first + options.models):
         started = time.perf_counter()
         case = random_case(seed)
         seconds["drawing and measuring"] += time.perf_counter() - started
         started = time.perf_counter()
-        found.append(judged(case))
+        judgements.append(judged(case))
         seconds["both instruments"] += time.perf_counter() - started
-        if options.models > 1 and len(found) % 50 == 0:
-            print(f"{len(found)} of {options.models} models", flush=True)
+        if options.models > 1 and len(judgements) % 50 == 0:
+            print(f"{len(judgements)} of {options.models} models", flush=True)
     if options.models == 1:
         from masking_tutorial import check_padding, find_leaks
 
         print(f"{case.kind}: {case.truth}\n{case.text}\noptions: {case.options}")
         for instrument in (check_padding, find_leaks):
             print(f"\n{instrument.__name__}\n{said_by(instrument, case)[1]}")
-    summary(found)
-    print("\n" + ", ".join(f"{name}: {one:.0f} s" for name, one in seconds.items()) + f" for {len(found)} models\n")
-    errors = Counter(error for one in found for error in (one.contract_error, one.leaks_error))
-    named = Counter(one.culprit for one in found if one.culprit)
+    summary(judgements)
+    print("\n" + ", ".join(f"{name}: {duration:.0f} s" for name, duration in seconds.items())
+          + f" for {len(judgements)} models\n")
+    errors = Counter(error for judgement in judgements for error in (judgement.contract_error, judgement.leaks_error))
+    named = Counter(judgement.culprit for judgement in judgements if judgement.culprit)
     for name in ("wrong comfort", "false alarm", "refused"):
         verdict(f"{errors[name]} times {name}: none", not errors[name])
-    mistaken = sum(not one.apart for one in found)
+    mistaken = sum(not judgement.apart for judgement in judgements)
     verdict(f"{mistaken} times leaking is taken for mixing, or mixing for leaking: none", not mistaken)
     share = named["right"] / max(1, sum(named.values()))
     verdict(f"the culprit is named first in {share:.1%} of {sum(named.values())}: 95%", share >= 0.95)

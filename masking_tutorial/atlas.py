@@ -92,7 +92,7 @@ def _mask_for(batch, steps, right=_PADDED, left=_PADDED):
     return mask
 
 # %% ../nbs/source/atlas.ipynb #4afefbc9
-def _others(array, rng):
+def _other_values(array, rng):
     "Other values of the same kind, different at each place."
     if array.dtype.kind == "f":
         return (array + 3 * array.std() * rng.normal(size=array.shape)).astype(array.dtype)
@@ -104,7 +104,7 @@ def _others(array, rng):
 class _Batch(NamedTuple):
     structure: tuple  # the arguments of the call, as they were nested
     arrays: list      # the arrays in it
-    others: list      # arrays with other values
+    changed: list     # arrays with other values
     masks: list       # a mask for each array, or None
     valid: object     # (batch, time) bool, where all masks are true
 
@@ -115,23 +115,23 @@ def _batch_of(inputs, chosen):
     chosen = [True] * len(arrays) if chosen is None else list(chosen)
     if len(chosen) != len(arrays) or not any(chosen):
         raise ValueError(f"masks must hold an entry for each of the {len(arrays)} inputs, not all of them False")
-    shapes = {array.shape[:2] for array, one in zip(arrays, chosen) if one}
+    shapes = {array.shape[:2] for array, choice in zip(arrays, chosen) if choice}
     batch, steps = max(shapes) if len(shapes) == 1 and len(max(shapes)) == 2 else (1, 0)
     if batch % _PATTERNS or steps <= 2 * _PADDED:
         raise ValueError(f"the inputs with a mask begin with the axes {sorted(shapes)}: all must begin with "
                          f"the same batch, a multiple of {_PATTERNS}, and the same time, more than {2 * _PADDED} steps")
-    mask, other = _mask_for(batch, steps), _mask_for(batch, steps, _PADDED + 1, _PADDED - 1)
-    masks = [other if one == "other" else mask if one else None for one in chosen]
-    return _Batch(inputs, arrays, [_others(array, rng) for array in arrays], masks,
+    mask, shifted_mask = _mask_for(batch, steps), _mask_for(batch, steps, _PADDED + 1, _PADDED - 1)
+    masks = [shifted_mask if choice == "other" else mask if choice else None for choice in chosen]
+    return _Batch(inputs, arrays, [_other_values(array, rng) for array in arrays], masks,
                   np.logical_and.reduce([mask for mask in masks if mask is not None]))
 
 # %% ../nbs/source/atlas.ipynb #c8501fef
 def _changed(batch, where=None):
     "The arrays with other values where `where`, (batch, time) bool, is true; None: at all padding."
     places = [where if where is not None or mask is None else ~mask for mask in batch.masks]
-    return [np.where(expand_mask(place, array), other, array)
+    return [np.where(expand_mask(place, array), changed, array)
             if place is not None and array.shape[:2] == place.shape else array
-            for array, other, place in zip(batch.arrays, batch.others, places)]
+            for array, changed, place in zip(batch.arrays, batch.changed, places)]
 
 
 def _filled(batch, value):
@@ -165,13 +165,13 @@ def _seeded():
         np.random.set_state(states[1])
 
 # %% ../nbs/source/atlas.ipynb #655a2d29
-def _moved(one, two, tolerance=1e-4):
+def _moved(before, after, tolerance=1e-4):
     "Where two outputs differ by more than a share of the largest value; NaN equals NaN."
-    if one.dtype.kind not in "fc":
-        return one != two
+    if before.dtype.kind not in "fc":
+        return before != after
     with np.errstate(invalid="ignore"):
-        scale = np.abs(one[np.isfinite(one)]).max(initial=0)
-        return ~(np.isnan(one) & np.isnan(two)) & ~(np.abs(one - two) <= tolerance * scale)
+        scale = np.abs(before[np.isfinite(before)]).max(initial=0)
+        return ~(np.isnan(before) & np.isnan(after)) & ~(np.abs(before - after) <= tolerance * scale)
 
 # %% ../nbs/source/atlas.ipynb #33300105
 class _Run(NamedTuple):
@@ -201,18 +201,19 @@ class _Runs:
 
         with _seeded():
             trace = trace_masks(call, arrays)  # twice, if the first call makes the weights
-        found = [get_mask(output) for output in results[-1]]
+        output_masks = [get_mask(output) for output in results[-1]]
         return _Run([np.asarray(output) for output in results[-1]],
-                    [None if mask is None else np.asarray(mask) for mask in found], trace[0])
+                    [None if mask is None else np.asarray(mask) for mask in output_masks], trace[0])
 
     def moved(self, arrays, masked=True):
         "Where each output moves if these arrays take the place of the batch's own."
-        return [_moved(one, two) for one, two in zip(self(masked=masked).outputs, self(arrays, masked).outputs)]
+        return [_moved(before, after)
+                for before, after in zip(self(masked=masked).outputs, self(arrays, masked).outputs)]
 
 # %% ../nbs/source/atlas.ipynb #338dc145
 def _mask_of(outputs, masks, valid):
     "What the masks of the outputs are, compared with that of the input."
-    def one(output, mask):
+    def compared(output, mask):
         if mask is None:
             return "none"
         if mask.shape != output.shape[:2]:
@@ -221,7 +222,7 @@ def _mask_of(outputs, masks, valid):
             return "same"
         return "all valid" if mask.all() else "changed"
 
-    return ", ".join(dict.fromkeys(map(one, outputs, masks)))
+    return ", ".join(dict.fromkeys(map(compared, outputs, masks)))
 
 # %% ../nbs/source/atlas.ipynb #f30dd186
 def _promised(layer, batch, arrays, steps=None):
@@ -236,14 +237,14 @@ def _promised(layer, batch, arrays, steps=None):
             warnings.filterwarnings("ignore", message="(?s).*destroy the mask")  # the direct call notes it
             outputs = _call(layer, batch, inputs, masks, False)
             promised = [get_mask(output) for output in outputs]
-            model = keras.Model(*([one for one in several if one is not None]
-                                  for several in (inputs + masks, outputs + promised)))
+            model = keras.Model(*([tensor for tensor in tensors if tensor is not None]
+                                  for tensors in (inputs + masks, outputs + promised)))
             trace_masks(lambda values: results.append(keras.tree.flatten(model(values))), values)
     except Exception:  # whatever is raised, a call on keras.Input is impossible in this way
         return "raises" if steps else _promised(layer, batch, arrays, batch.valid.shape[1])
-    found = iter(map(np.asarray, results[-1]))
-    outputs = [next(found) for _ in outputs]
-    return _mask_of(outputs, [mask if mask is None else next(found) for mask in promised], batch.valid)
+    computed = iter(map(np.asarray, results[-1]))
+    outputs = [next(computed) for _ in outputs]
+    return _mask_of(outputs, [mask if mask is None else next(computed) for mask in promised], batch.valid)
 
 # %% ../nbs/source/atlas.ipynb #80b1c813
 def _mixes(run):
@@ -253,13 +254,13 @@ def _mixes(run):
     for third in np.array_split(np.arange(steps), 3):
         where = np.isin(np.arange(steps), third)
         moved = run.moved(_changed(run.batch, where[None].repeat(batch, axis=0)), masked=False)
-        mixed |= any(one[:, ~where].any() for one in moved if one.shape[:2] == (batch, steps))
-        reached = reached + np.concatenate([one.ravel() for one in moved]).astype(int)
+        mixed |= any(moves[:, ~where].any() for moves in moved if moves.shape[:2] == (batch, steps))
+        reached = reached + np.concatenate([moves.ravel() for moves in moved]).astype(int)
     some = np.arange(batch)[:, None].repeat(steps, axis=1) < batch // 2
     louder = [np.where(expand_mask(some, array), 1e4 * array, array).astype(array.dtype)
               if array.dtype.kind == "f" and array.shape[:2] == some.shape else array
               for array in _changed(run.batch, some)]
-    sequences = any(one[batch // 2:].any() for one in run.moved(louder, masked=False) if len(one) == batch)
+    sequences = any(moves[batch // 2:].any() for moves in run.moved(louder, masked=False) if len(moves) == batch)
     if mixed or (reached > 1).any():
         return "both" if sequences else "steps"
     return "sequences" if sequences else "no"
@@ -282,7 +283,7 @@ def _leaks(run):
 
     def reached(arrays):  # full sequences, those padded on the right, those padded on the left
         moved = run.moved(arrays)
-        return [any((one & valid)[place::_PATTERNS].any() for one, valid in zip(moved, data)) for place in range(3)]
+        return [any((moves & valid)[place::_PATTERNS].any() for moves, valid in zip(moved, data)) for place in range(3)]
 
     full, right, left = reached(_changed(run.batch))
     if full or right and left or run.training and (right or left):
@@ -301,28 +302,28 @@ def _empty(run, mixes):
     floats = [output[rows] for output in outputs if output.dtype.kind == "f"]
     if not all(np.isfinite(output).all() for output in floats):
         return "NaN"
-    if not any(one[rows].any() for one in run.moved(_changed(run.batch))):
+    if not any(moves[rows].any() for moves in run.moved(_changed(run.batch))):
         return "zeros" if len(floats) == len(outputs) and not any(map(np.any, floats)) else "constant"
     if any(output.shape[:2] != steps for output in outputs):
         return "step by step" if mixes == "no" else "reads padding"
     first = np.zeros(steps, bool)
     first[rows, 0] = True
-    reached = any(one[rows, 1:].any() for one in run.moved(_changed(run.batch, first)))
+    reached = any(moves[rows, 1:].any() for moves in run.moved(_changed(run.batch, first)))
     return "reads padding" if reached else "step by step"
 
 # %% ../nbs/source/atlas.ipynb #c5b0ef34
-def _fate(found, makes, keeps_steps):
+def _fate(entries, makes, keeps_steps):
     if makes:
         return "makes"
-    if found["mask"] == "none":
-        if found["uses"] == "yes":
+    if entries["mask"] == "none":
+        if entries["uses"] == "yes":
             return "uses, then drops" if keeps_steps else "ends"
-        return "drops, warns" if found["warned"] == "yes" else "drops silently"
-    if found["graph"] in ("none", "raises"):
+        return "drops, warns" if entries["warned"] == "yes" else "drops silently"
+    if entries["graph"] in ("none", "raises"):
         return "rides along"
-    if found["mask"] != "same":
+    if entries["mask"] != "same":
         return "changes"
-    return "uses, passes" if found["uses"] == "yes" else "passes"
+    return "uses, passes" if entries["uses"] == "yes" else "passes"
 
 # %% ../nbs/source/atlas.ipynb #be268766
 def _measure(run):
@@ -332,39 +333,39 @@ def _measure(run):
     made = run(zeros, masked=False)
     makes = any(mask is not None for mask in made.masks)
     giving = made if makes else masked
-    found = {
+    entries = {
         "mask": _mask_of(giving.outputs, giving.masks, run.batch.valid),
-        "uses": _yes(any(_moved(one, two).any() for one, two in zip(plain.outputs, masked.outputs))),
+        "uses": _yes(any(_moved(before, after).any() for before, after in zip(plain.outputs, masked.outputs))),
         "mixes": _mixes(run),
         "leaks": "" if makes else _leaks(run),
         "warned": _yes(masked.row.warned),
         "strips": _yes(masked.row.stripped),
     }
     if not run.training:
-        found["empty"] = _empty(run, found["mixes"])
-        found["graph"] = _promised(run.layer, run.batch, zeros if makes else run.batch.arrays)
+        entries["empty"] = _empty(run, entries["mixes"])
+        entries["graph"] = _promised(run.layer, run.batch, zeros if makes else run.batch.arrays)
         keeps_steps = any(output.shape[:2] == run.batch.valid.shape for output in masked.outputs)
-        found["fate"] = _fate(found, makes, keeps_steps)
-    return found
+        entries["fate"] = _fate(entries, makes, keeps_steps)
+    return entries
 
 
 def _yes(true):
     return "yes" if true else "no"
 
 # %% ../nbs/source/atlas.ipynb #71ef99f8
-def _in_training(run, found):
+def _in_training(run, entries):
     "What training=True changes, in words."
     trained = _Runs(run.layer, run.batch, training=True)
     pairs = [(run(masked=masked), trained(masked=masked)) for masked in (True, False)]
     if all(a.shape == b.shape and not _moved(a, b).any() and (mask_a is None) == (mask_b is None)
-           for one, two in pairs for a, mask_a, b, mask_b in zip(*one[:2], *two[:2])):
+           for inference, training in pairs for a, mask_a, b, mask_b in zip(*inference[:2], *training[:2])):
         return ""
     try:
         measured = _measure(trained)
     except Exception as error:  # what it raises is what is to be told
         return f"raises {_reason(error)}"
     return ", ".join(f"{name} {measured[name]}" for name in ("mask", "uses", "mixes", "leaks")
-                     if measured[name] != found[name])
+                     if measured[name] != entries[name])
 
 # %% ../nbs/source/atlas.ipynb #b6f0d4ac
 def _reason(error):
@@ -393,10 +394,10 @@ def survey_layer(
     row = _blank(type(layer).__name__)._replace(inputs=kinds)
     run(masked=False)
     try:
-        found = _measure(run)
+        entries = _measure(run)
     except Exception as error:  # it can be called without a mask and not with one: that is what the row says
         return row._replace(fate="raises", note=_reason(error))
-    return row._replace(**found, training=_in_training(run, found))
+    return row._replace(**entries, training=_in_training(run, entries))
 
 # %% ../nbs/source/atlas.ipynb #7c42c665
 _NAMED = "scores", "without a mask", "different masks"  # parts of the inputs that are not the usual ones
@@ -422,9 +423,9 @@ def _chosen(rows, entries):
     return [row for row in rows if all(getattr(row, name) in entry for name, entry in wanted.items())]
 
 
-def _differences(one, other):
+def _differences(first_rows, second_rows):
     "What differs between two lists of rows, a str for each row that is missing, new or different."
-    first, second = ({(row.name, row.call, row.inputs): row for row in rows} for rows in (one, other))
+    first, second = ({(row.name, row.call, row.inputs): row for row in rows} for rows in (first_rows, second_rows))
     lines = [f"- {_title(row)}: only in the first survey" for key, row in first.items() if key not in second]
     lines += [f"+ {_title(row)}: only in the second survey" for key, row in second.items() if key not in first]
     for key in first.keys() & second.keys():
@@ -464,8 +465,8 @@ def _figure(rows):
 def _made(keras_made):
     "The version of an atlas, and a warning where it is not the installed one."
     made = f"made with Keras {keras_made}"
-    other = f"; here is Keras {keras.__version__}, where survey_layers() may find something else"
-    return made + other * (keras_made != keras.__version__)
+    warning = f"; here is Keras {keras.__version__}, where survey_layers() may find something else"
+    return made + warning * (keras_made != keras.__version__)
 
 
 def _as_text(rows):
@@ -498,9 +499,9 @@ class Atlas(list):
         Raises ValueError for a column that does not exist."""
         return Atlas(_chosen(self, entries), self.keras_made)
 
-    def differences(self, other):
+    def differences(self, atlas):
         "Say what differs in another Atlas, as a list of str, one for each row; empty if all agree."
-        return _differences(self, other)
+        return _differences(self, atlas)
 
     def to_json(self):
         "Return a JSON text with `keras`, the version, and `rows`, one on each line."
@@ -530,13 +531,14 @@ def _classes():
     for name in sorted(vars(keras.layers)):
         if inspect.isclass(getattr(keras.layers, name)):
             names.setdefault(getattr(keras.layers, name), []).append(name)
-    return {one.__name__ if one.__name__ in known else known[0]: one for one, known in names.items()}
+    return {layer_class.__name__ if layer_class.__name__ in known else known[0]: layer_class
+            for layer_class, known in names.items()}
 
 
 def _unknown(name, known):
     "The error for a name that is not known, with those that are near."
-    near = [one for one in known if one.lower() == str(name).lower()]
-    near += [one for one in difflib.get_close_matches(str(name), known, n=3) if one not in near]
+    near = [known_name for known_name in known if known_name.lower() == str(name).lower()]
+    near += [known_name for known_name in difflib.get_close_matches(str(name), known, n=3) if known_name not in near]
     return ValueError(f"the atlas has no layer {name!r}" + (f": did you mean {', '.join(near)}?" if near else ""))
 
 # %% ../nbs/source/atlas.ipynb #037bbf7e
@@ -559,11 +561,11 @@ def layer_atlas(
 
 def _name_of(layer):
     "The name under which the atlas has a layer, a class, or another name of one: Convolution1D is Conv1D."
-    found = getattr(keras.layers, layer, None) if isinstance(layer, str) else layer
-    if isinstance(layer, str) and not inspect.isclass(found):
+    layer_or_class = getattr(keras.layers, layer, None) if isinstance(layer, str) else layer
+    if isinstance(layer, str) and not inspect.isclass(layer_or_class):
         return layer
-    layer_class = found if inspect.isclass(found) else type(found)
-    name = next((name for name, one in _classes().items() if one is layer_class), None)
+    layer_class = layer_or_class if inspect.isclass(layer_or_class) else type(layer_or_class)
+    name = next((name for name, known_class in _classes().items() if known_class is layer_class), None)
     if name is None:
         raise ValueError(f"the class {layer_class.__name__} is not in keras.layers: survey it with survey_layer(layer)")
     return name
@@ -590,16 +592,16 @@ def _inputs(kind):
     rng = np.random.default_rng(0)
     if kind in _SHAPES:
         return (_values(kind, rng),), None
-    one, two = _values("vectors", rng), _values("vectors", rng)
-    queries = two[:, :2]  # two queries for each sequence, as where learned vectors ask what to pool
+    first, second = _values("vectors", rng), _values("vectors", rng)
+    queries = second[:, :2]  # two queries for each sequence, as where learned vectors ask what to pool
     return {
-        "two inputs": (([one, two],), None),
-        "two inputs, the second without a mask": (([one, two],), (True, False)),
-        "two inputs with different masks": (([one, two],), (True, "other")),
-        "a list of query and value": (([one, one],), None),
-        "a list of two queries without a mask and value": (([queries, one],), (False, True)),
-        "query and value": ((one, one), None),
-        "two queries without a mask and value": ((queries, one), (False, True)),
+        "two inputs": (([first, second],), None),
+        "two inputs, the second without a mask": (([first, second],), (True, False)),
+        "two inputs with different masks": (([first, second],), (True, "other")),
+        "a list of query and value": (([first, first],), None),
+        "a list of two queries without a mask and value": (([queries, first],), (False, True)),
+        "query and value": ((first, first), None),
+        "two queries without a mask and value": ((queries, first), (False, True)),
     }[kind]
 
 # %% ../nbs/source/atlas.ipynb #d9eb7937
@@ -644,7 +646,7 @@ def _again(row):
         return row
     arguments, masks = _inputs(row.inputs)
     try:
-        found = survey_layer(_make(row.call), *arguments, masks=masks)
+        new_row = survey_layer(_make(row.call), *arguments, masks=masks)
     except Exception as error:  # a layer that is not known here may need anything; the row says what
-        found = _blank(row.name)._replace(fate="not surveyed", note=_reason(error))
-    return found._replace(name=row.name, call=row.call, inputs=row.inputs)
+        new_row = _blank(row.name)._replace(fate="not surveyed", note=_reason(error))
+    return new_row._replace(name=row.name, call=row.call, inputs=row.inputs)

@@ -96,10 +96,11 @@ def combine_masks(
             continue
         mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
         check_mask(mask, f"mask {number}", ATTENTION)
-        for axis, one, other in zip(ATTENTION, tuple(mask.shape), size):
-            if None not in (one, other) and 1 not in (one, other) and one != other:
+        for axis, own_size, combined_size in zip(ATTENTION, tuple(mask.shape), size):
+            if None not in (own_size, combined_size) and 1 not in (own_size, combined_size) and (
+                    own_size != combined_size):
                 raise ValueError(f"mask {number} has the shape {tuple(mask.shape)}, which does not fit to those "
-                                 f"before it: {one} {axis} against {other}")
+                                 f"before it: {own_size} {axis} against {combined_size}")
         combined = ops.convert_to_tensor(mask) if combined is None else ops.logical_and(combined, mask)
         size = tuple(combined.shape)
     return combined
@@ -111,7 +112,7 @@ def _check_segments(segment_ids):
     if len(shape) != 2 or "int" not in dtype:
         raise ValueError(f"the segment ids have the shape {shape} and the dtype {dtype}: "
                          "they must be (batch, time) integers, 0 for padding")
-    if isinstance(ids, np.ndarray) or BACKEND.has_values(ids):
+    if BACKEND.has_values(ids):
         rows = np.flatnonzero((BACKEND.to_numpy(ids) < 0).any(axis=1))
         if len(rows):
             raise ValueError(f"row {rows[0]} of the segment ids holds a negative number: segments count from 1, "
@@ -163,7 +164,7 @@ def mask_from_convention(
         return ops.logical_not(mask)
     if convention == "additive" and "float" not in dtype:
         raise ValueError(f"the mask has the dtype {dtype}: an additive mask holds floats")
-    if isinstance(mask, np.ndarray) or BACKEND.has_values(mask):
+    if BACKEND.has_values(mask):
         _check_values(BACKEND.to_numpy(mask), convention)
     return ops.equal(mask, 0) if convention == "additive" else ops.not_equal(mask, 0)
 
@@ -216,7 +217,8 @@ def _padding_weights(panel, valid):
 
 
 def _as_text(panel, valid):
-    cells = [" ".join(f"{float(one):.1f}" if panel.dtype != bool else ".#"[int(one)] for one in row) for row in panel]
+    cells = [" ".join(f"{float(value):.1f}" if panel.dtype != bool else ".#"[int(value)] for value in row)
+             for row in panel]
     padding = _padding_weights(panel, valid)
     return "\n".join(cells if padding is None else
                      [f"{row}  padding: {share + 1e-9:.2f}" for row, share in zip(cells, padding)])

@@ -42,8 +42,8 @@ class Values:
     def has_values(self,
         tensor,  # any object
     ) -> bool:
-        "Whether something is a tensor whose values are known by now."
-        return keras.ops.is_tensor(tensor) and self.is_concrete(tensor)
+        "Whether something is an array, or a tensor whose values are known by now."
+        return isinstance(tensor, np.ndarray) or keras.ops.is_tensor(tensor) and self.is_concrete(tensor)
 
     def to_numpy(self,
         tensor,  # tensor with values, or what NumPy takes
@@ -229,7 +229,8 @@ class _TensorFlow(_TensorFlowListens, Backend):
             for tensor in tensors:
                 tape.watch(tensor)
             totals = function(tensors)
-        return [[None if each is None else self.to_numpy(each) for each in tape.gradient(total, tensors)] for total in totals]
+        return [[None if gradient is None else self.to_numpy(gradient) for gradient in tape.gradient(total, tensors)]
+                for total in totals]
 
     def gradients_by_variables(self, function, variables):
         with self.tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -393,7 +394,7 @@ class _Torch(_TorchRuns, Backend):
         if not tensors or not total.requires_grad:
             return [None] * len(tensors)
         gradients = self.torch.autograd.grad(total, tensors, retain_graph=True, allow_unused=True)
-        return [None if each is None else self.to_numpy(each) for each in gradients]
+        return [None if gradient is None else self.to_numpy(gradient) for gradient in gradients]
 
     def by_xla(self, function):
         return None

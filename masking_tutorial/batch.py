@@ -369,7 +369,7 @@ def _masks_among(reader):
             raise ValueError(f"the input {reader.labels[number]} is no mask: it holds values other than 0 and 1 "
                              "(if it is not meant as one, name it in static)")
     reader.inverted = {number for number in masks if _is_inverted(reader, number)}
-    reader.partial = [number for number in masks if any(_marks_some_of(reader, number, other) for other in masks)]
+    reader.partial = [number for number in masks if any(_marks_some_of(reader, number, mask) for mask in masks)]
     return [number for number in masks if number not in reader.partial]
 
 # %% ../nbs/source/batch.ipynb #d07c72b2
@@ -418,58 +418,61 @@ def _words_of(reader, number):
 def _is_inverted(reader, number):
     "Whether a mask is True at padding, as PyTorch has it: all that it marks in an input is one and the same value."
     given = reader.leaves[number].astype(bool)
-    return any(_is_filler(reader, other, ~given) and not _is_filler(reader, other, given) and not (
-        reader.leaves[other][~given] == reader.leaves[other][given][0]).all()
-        for other in reader.timed if other != number and reader.leaves[other].shape[:2] == given.shape
-        and reader.leaves[other].dtype.kind in "iu" and "mask" not in reader.labels[other].lower())
+    return any(_is_filler(reader, input_number, ~given) and not _is_filler(reader, input_number, given) and not (
+        reader.leaves[input_number][~given] == reader.leaves[input_number][given][0]).all()
+        for input_number in reader.timed
+        if input_number != number and reader.leaves[input_number].shape[:2] == given.shape
+        and reader.leaves[input_number].dtype.kind in "iu" and "mask" not in reader.labels[input_number].lower())
 
 
-def _marks_some_of(reader, number, other):
+def _marks_some_of(reader, number, larger_mask):
     "Whether a mask marks some of the valid steps that another one marks, and belongs to no input of its own: so it is data."
-    mine, theirs = reader.marked(number), reader.marked(other)
+    mine, theirs = reader.marked(number), reader.marked(larger_mask)
     if mine.shape != theirs.shape or np.array_equal(mine, theirs) or (mine & ~theirs).any():
         return False
     words = _words_of(reader, number)
-    return not any(words & _words_of(reader, each) for each in reader.timed if each not in (number, other))
+    return not any(words & _words_of(reader, input_number) for input_number in reader.timed
+                   if input_number not in (number, larger_mask))
 
 # %% ../nbs/source/batch.ipynb #c54166d9
 def _valid(reader):
     "From the number of an input to its mask (batch, time) and how it was found out."
-    found = {}
+    valid = {}
     made = _made(reader)
     for number in reader.timed:
         if number in reader.lengths:
             mask, layer = made.get(number, (None, None))
-            found[number] = _from_lengths(reader, number, mask), "from lengths"
-            if mask is not None and not np.array_equal(mask, found[number][0]):
+            valid[number] = _from_lengths(reader, number, mask), "from lengths"
+            if mask is not None and not np.array_equal(mask, valid[number][0]):
                 reader.faulty.append((layer, reader.labels[number]))
     for number in reader.masks:
         given = reader.marked(number)
-        if number in found and not np.array_equal(found[number][0], given):
+        if number in valid and not np.array_equal(valid[number][0], given):
             raise ValueError(f"the input {reader.labels[number]} marks other steps than lengths: "
                              "a mask is True where a step is valid")
-        found[number] = given, f"from the mask {reader.labels[number]}" + ", which is True at padding" * (number in reader.inverted)
+        valid[number] = given, f"from the mask {reader.labels[number]}" + ", which is True at padding" * (
+            number in reader.inverted)
     for number in reader.timed:
-        partner = None if number in found else _partner(reader, number, made)
+        partner = None if number in valid else _partner(reader, number, made)
         if partner is not None:
-            found[number] = found[partner][0], f"from the mask {reader.labels[partner]}"
+            valid[number] = valid[partner][0], f"from the mask {reader.labels[partner]}"
     for number in reader.timed:
-        if number not in found and (mask := _from_an_input(reader, number)) is not None:
-            found[number] = mask, "from lengths among the inputs"
+        if number not in valid and (mask := _from_an_input(reader, number)) is not None:
+            valid[number] = mask, "from lengths among the inputs"
     for number, (mask, layer) in made.items():
-        if number in found:
+        if number in valid:
             continue
         filler = _filled(reader, number)
         if mask.all() and filler is not None and not filler.all():
             # a maker that marks nothing, though zeros stand at one end, is a fault and no evidence
-            found[number] = filler, f"{FROM_ZEROS}: '{layer}' marks none of them"
+            valid[number] = filler, f"{FROM_ZEROS}: '{layer}' marks none of them"
             reader.faulty.append((layer, reader.labels[number]))
         else:
-            found[number] = mask, f"from the mask that '{layer}' makes"
-    _from_data(reader, found)
-    for number, (mask, _) in found.items():
+            valid[number] = mask, f"from the mask that '{layer}' makes"
+    _from_data(reader, valid)
+    for number, (mask, _) in valid.items():
         _check_side(reader, number, mask)
-    return found
+    return valid
 
 # %% ../nbs/source/batch.ipynb #f382633e
 def _from_an_input(reader, number):
@@ -533,7 +536,8 @@ def _partner(reader, number, made):
     masks = [mask for mask in reader.masks if reader.leaves[mask].shape == leaf.shape[:2]]
     def named_after_another(mask):
         return not _words_of(reader, mask) & _words_of(reader, number) and any(
-            _words_of(reader, mask) & _words_of(reader, other) for other in reader.timed if other not in (number, mask))
+            _words_of(reader, mask) & _words_of(reader, input_number) for input_number in reader.timed
+            if input_number not in (number, mask))
 
     # with a mask or with padding of its own, an input has nothing to do with a mask that is named after another one
     masks = [mask for mask in masks if not named_after_another(mask) or number not in made and _is_filler(
@@ -566,7 +570,7 @@ def _from_lengths(reader, number, made):
     if side := reader.sides.get(number):
         return mask_from_lengths(lengths, steps, side)
     post, pre = (mask_from_lengths(lengths, steps, side) for side in ("post", "pre"))
-    for mask in [made, *(reader.marked(other) for other in reader.masks)]:
+    for mask in [made, *(reader.marked(mask_number) for mask_number in reader.masks)]:
         if mask is not None and np.array_equal(mask, pre) and not np.array_equal(pre, post):
             return pre
     # padding is filler: one value, again and again
@@ -601,7 +605,7 @@ def _filled(reader, number):
     "The mask that zeros at one end speak for; None where they leave a sequence without a valid step."
     leaf = reader.leaves[number]
     empty: dict = {"U": ("",), "S": (b"",), "O": ("", b"")}
-    nothing = np.any([leaf == each for each in empty.get(leaf.dtype.kind, (np.zeros((), leaf.dtype),))], axis=0)
+    nothing = np.any([leaf == value for value in empty.get(leaf.dtype.kind, (np.zeros((), leaf.dtype),))], axis=0)
     data = ~nothing.reshape(*leaf.shape[:2], -1).all(axis=-1)
     sides = {"post": np.flip(np.maximum.accumulate(np.flip(data, 1), axis=1), 1),
              "pre": np.maximum.accumulate(data, axis=1)}
@@ -614,9 +618,9 @@ def _filled(reader, number):
 FROM_ZEROS = "from zeros at one end"
 
 
-def _from_data(reader, found):
+def _from_data(reader, valid):
     "Add the inputs that only their data speak for, those first that an embedding reads and that have no empty sequence."
-    left = [number for number in reader.timed if number not in found]
+    left = [number for number in reader.timed if number not in valid]
     patterns = {number: _filled(reader, number) for number in left}
 
     def likely(number):
@@ -626,22 +630,26 @@ def _from_data(reader, found):
 
     for number in sorted(left, key=likely, reverse=True):
         shape = reader.leaves[number].shape[:2]
-        near = [other for other in found if found[other][0].shape == shape and not found[other][0].all()]
-        shared = next((other for other in near if _is_filler(reader, number, found[other][0])), None)
-        if shared is None and near and found[near[0]][1] == FROM_ZEROS and not _stands_apart(reader, number, near[0], found):
+        near = [neighbour for neighbour in valid
+                if valid[neighbour][0].shape == shape and not valid[neighbour][0].all()]
+        shared = next((neighbour for neighbour in near if _is_filler(reader, number, valid[neighbour][0])), None)
+        if shared is None and near and valid[near[0]][1] == FROM_ZEROS and not _stands_apart(
+                reader, number, near[0], valid):
             # words and segments, say: a step is padding where both hold nothing
-            shared, mask, own = near[0], found[near[0]][0], patterns[number]
+            shared, mask, own = near[0], valid[near[0]][0], patterns[number]
             padded = own.any(axis=1).all() and not own.all() and is_right_padded(own) == is_right_padded(mask)
             joint = mask | own if padded else mask
-            found |= {other: (joint, how) for other, (its, how) in found.items() if np.array_equal(its, mask)}
+            valid |= {input_number: (joint, how) for input_number, (input_mask, how) in valid.items()
+                      if np.array_equal(input_mask, mask)}
         elif shared is None and near:
             # zeros that begin a row of ids may be positions or segments
             padded = is_float(reader.leaves[number].dtype) and patterns[number].any(axis=1).all() and not patterns[number].all()
-            shared = None if padded or _stands_apart(reader, number, near[0], found) else near[0]
+            shared = None if padded or _stands_apart(reader, number, near[0], valid) else near[0]
         if shared is not None:
-            found[number] = found[shared][0], f"as those of {reader.labels[shared]}"
-        elif not found or reader.leaves[number].ndim > 2 or _embedded(reader, number) or _is_free(reader.specs[number], 1):
-            found[number] = patterns[number], FROM_ZEROS
+            valid[number] = valid[shared][0], f"as those of {reader.labels[shared]}"
+        elif not valid or reader.leaves[number].ndim > 2 or _embedded(reader, number) or _is_free(
+                reader.specs[number], 1):
+            valid[number] = patterns[number], FROM_ZEROS
 
 # %% ../nbs/source/batch.ipynb #c205aa9c
 def _is_free(spec, place):
@@ -649,17 +657,17 @@ def _is_free(spec, place):
     return spec is not None and len(spec.shape) > place and spec.shape[place] is None
 
 
-def _stands_apart(reader, number, other, found):
+def _stands_apart(reader, number, neighbour, valid):
     "Whether the model takes another number of steps in an input than in the one beside it."
-    mask = found[other][0]
+    mask = valid[neighbour][0]
     lengths, steps = lengths_from_mask(mask), mask.shape[1]
     rows = [row for row in range(reader.rows) if 1 < lengths[row] < steps]
     if not rows:
         return False
     cut = [leaf[rows[:1]] for leaf in reader.leaves]
-    for each, (each_mask, _) in found.items():
-        if np.array_equal(each_mask, mask):
-            cut[each] = cut[each][:, mask[rows[0]]]
+    for input_number, (input_mask, _) in valid.items():
+        if np.array_equal(input_mask, mask):
+            cut[input_number] = cut[input_number][:, mask[rows[0]]]
     nested = isinstance(reader.structure, (dict, list, tuple))
     run = observe(reader.model, keras.tree.pack_sequence_as(reader.structure, cut) if nested else cut[0], operations=False)
     return run.error is None

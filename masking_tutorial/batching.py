@@ -436,7 +436,7 @@ class Batches(_Padded):
 def _named_columns(columns, per_step, column_value):
     "For each column its name for errors, the column, and what was said of it."
     given = zip(columns, _one_each("per_step", per_step, columns), _one_each("column_value", column_value, columns))
-    return [(f"column {number}", *each) for number, each in enumerate(given)]
+    return [(f"column {number}", *described_column) for number, described_column in enumerate(given)]
 
 
 def _check_for_weights(columns):

@@ -35,12 +35,13 @@ class Masks:
     def right(self, call, which, number, arrangement=None):
         "The mask that a tensor should have, in the plain run or in another arrangement; None for one without a time axis."
         tensor, alone = getattr(call, which)[number], self.reference.of(call, which, number)
-        if alone is None or len(tensor.shape) < 2 or any(one.shape[:1] != (1,) or one.ndim != len(tensor.shape) for one in alone):
+        if alone is None or len(tensor.shape) < 2 or any(
+                array.shape[:1] != (1,) or array.ndim != len(tensor.shape) for array in alone):
             return None
         followed = self.reference.mask_of(call, which, number)
         if followed is not None:
             return None if followed.shape != tuple(tensor.shape[:2]) or followed.all() else followed
-        lengths, steps = [one.shape[1] for one in alone], int(tensor.shape[1])
+        lengths, steps = [array.shape[1] for array in alone], int(tensor.shape[1])
         if len(lengths) != tensor.shape[0] or max(lengths) > steps or min(lengths) == steps:
             return None
         side = (arrangement or self.arrangement).side_of([steps - length for length in lengths], steps)
@@ -86,10 +87,10 @@ def _carries_data(masks, call):
     "Whether the outputs of a call depend on the sequence: zeros and positions are the same for all."
     for number, tensor in enumerate(call.outputs):
         alone = masks.reference.of(call, "outputs", number)
-        if alone is None or any(one.ndim != alone[0].ndim for one in alone):
+        if alone is None or any(array.ndim != alone[0].ndim for array in alone):
             return True
-        sizes = [min(one.shape[place] for one in alone) for place in range(alone[0].ndim)]
-        parts = [as_numbers(one[tuple(slice(0, size) for size in sizes)]) for one in alone]
+        sizes = [min(array.shape[place] for array in alone) for place in range(alone[0].ndim)]
+        parts = [as_numbers(array[tuple(slice(0, size) for size in sizes)]) for array in alone]
         if any(not np.array_equal(part, parts[0], equal_nan=True) for part in parts):
             return True
     return False
@@ -141,7 +142,8 @@ def _loss_at(masks, call, number, makers, seen):
 def _taker(masks, tensor, order):
     "The innermost call that took the mask off a tensor."
     takers = [call for call in masks.calls if call.order > order and call.stripped
-              and any(one is tensor and mask is not None for one, mask in zip(call.inputs, call.masks_in))]
+              and any(input_tensor is tensor and mask is not None
+                      for input_tensor, mask in zip(call.inputs, call.masks_in))]
     return max(takers, key=lambda call: len(call.path), default=None)
 
 
@@ -277,9 +279,9 @@ def mends(
     try:
         outputs = repeat(call, **remedy.changes(call, rights))
         if alone is not None:
-            full = [[right if right is None else np.ones(tuple(one.inputs[number].shape[:2]), bool)
-                     for number, right in enumerate(rights)] for one in alone]
-            expected = [repeat(one, **remedy.changes(one, right)) for one, right in zip(alone, full)]
+            full = [[right if right is None else np.ones(tuple(lone_call.inputs[number].shape[:2]), bool)
+                     for number, right in enumerate(rights)] for lone_call in alone]
+            expected = [repeat(lone_call, **remedy.changes(lone_call, right)) for lone_call, right in zip(alone, full)]
             copies = search.subject.copies
             expected = [[BACKEND.to_numpy(part[:1] if copies > 1 else part) for part in parts] for parts in zip(*expected)]
         else:
@@ -287,8 +289,8 @@ def mends(
     except Exception:  # a layer may refuse a mask, or want one of another shape: then this is no remedy
         return False
     deviations = [deviation(output, parts, arrangement) for output, parts in zip(outputs, expected) if parts is not None]
-    deviations = [one for one in deviations if one is not None]
-    return bool(deviations) and max(one.size for one in deviations) <= search.subject.tolerance
+    deviations = [apart for apart in deviations if apart is not None]
+    return bool(deviations) and max(apart.size for apart in deviations) <= search.subject.tolerance
 
 # %% ../nbs/source/blame.ipynb #b59b4f15
 def remedies_for(
@@ -330,7 +332,7 @@ def counterpart_mends(
         outputs = repeat(replaced, **_attached(call, rights))
     except Exception:  # ours may refuse what the layer takes, and says so when it is used
         return None
-    expected = [BACKEND.to_numpy(each.outputs[0]) for each in alone]
+    expected = [BACKEND.to_numpy(lone_call.outputs[0]) for lone_call in alone]
     apart = deviation(outputs[0], expected, arrangement)
     return ours if apart is not None and apart.size <= masks.search.subject.tolerance else None
 
@@ -346,7 +348,7 @@ def disturbed_by_neighbours(
     row = subject.rows[judge.judgements[call.path].row]
     if row not in masks.among_others:
         own = judge.arrangement._replace(rows=(row,))
-        among = judge.arrangement._replace(rows=(row, *(other for other in subject.rows if other != row)))
+        among = judge.arrangement._replace(rows=(row, *(neighbour for neighbour in subject.rows if neighbour != row)))
         strangers = among.inputs(strangers=lambda values, count: random_like(values, count, np.random.default_rng(2)))
         masks.among_others[row] = [observe(subject.call, inputs) for inputs in (own.inputs(), strangers)]
     calls = [run.calls[call.path] for run in masks.among_others[row] if run.error is None and call.path in run.calls]

@@ -71,8 +71,8 @@ def missing_class(
     error,  # an exception that Keras raised as it loaded a model
 ):          # the name of the class that it does not know, or None
     "Keras says much of a class that it does not know; this is its name."
-    found = re.search(r"[Cc]ould not locate (?:class|function) '([^']+)'", str(error))
-    return found and found[1]
+    match = re.search(r"[Cc]ould not locate (?:class|function) '([^']+)'", str(error))
+    return match and match[1]
 
 # %% ../nbs/source/case.ipynb #3e464776
 def judged(
@@ -105,7 +105,7 @@ def register_clause(
     def register(function):
         known = {**CLAUSES, name: function}
         CLAUSES.clear()  # whichever module is imported first, the order is the same
-        CLAUSES.update({each: known.pop(each) for each in ORDER if each in known} | known)
+        CLAUSES.update({clause: known.pop(clause) for clause in ORDER if clause in known} | known)
         return function
 
     return register
@@ -175,8 +175,8 @@ def _apart(case, outputs, arrangement, expected):
     deviations = [deviation(output, [arrays[number] for number in picked], arrangement, place,
                        [array for number, array in enumerate(arrays) if number not in picked])
              for place, (output, arrays) in enumerate(zip(outputs, expected))]
-    for place, (one, output) in enumerate(zip(deviations, outputs)):
-        if one is None:
+    for place, (apart, output) in enumerate(zip(deviations, outputs)):
+        if apart is None:
             raise NotTested(f"output {place} has the shape {tuple(output.shape)} in the batch and "
                             f"{case.alone[place][0].shape} alone: neither the steps of the input, nor a shape that "
                             "does not depend on them")
@@ -233,7 +233,8 @@ def make_case(
     if subject.fixed:
         alone = [_valid_steps(output, subject) for output in together]
     else:
-        runs = [[BACKEND.to_numpy(one[:1]) for one in answers(run.answer, subject.copies)] for run in subject.alone]
+        runs = [[BACKEND.to_numpy(output[:1]) for output in answers(run.answer, subject.copies)]
+                for run in subject.alone]
         alone = [list(arrays) for arrays in zip(*runs)]
     return Case(subject, together, alone, options)
 
@@ -241,7 +242,7 @@ def make_case(
 def _valid_steps(output, subject):
     "For a model of one number of steps: the valid part of each sequence, in an output that has these steps."
     array, timed = BACKEND.to_numpy(output), len(output.shape) > 2 or len(output.shape) == 2 and len(subject.batch.axes) == 1
-    spans = [each[:timed] for each in valid_spans(subject, output)]
+    spans = [span[:timed] for span in valid_spans(subject, output)]
     every = valid_indices(subject, output)
     # where some valid steps stand apart from the others, all steps are compared, so that none is forgotten
     if every and any(len(array[place][span]) != index[1].size for place, (span, index) in enumerate(zip(spans, every))):

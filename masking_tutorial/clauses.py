@@ -99,17 +99,17 @@ def rounding(
 def side(case):
     "Each sequence alone, and padded on another side that the caller asks for."
     own = {axis.side for axis in case.batch.axes}
-    others = [each for each in case.options["sides"] if {each} != own]
-    if not others:
+    further_sides = [further_side for further_side in case.options["sides"] if {further_side} != own]
+    if not further_sides:
         if case.options["sides"]:
             return ClauseRow("", KEPT, f"the batch itself is padded '{case.options['sides'][0]}'", 0.0)
         raise NotApplicable("no other side was asked for; name it in sides")
     needs_freedom(case)
     rows = []
-    for each in others:
-        arrangement = case.subject.arrangement(more=case.more, side=each)
+    for further_side in further_sides:
+        arrangement = case.subject.arrangement(more=case.more, side=further_side)
         rows.append(judged(case.apart(case.run(arrangement), arrangement), case, arrangement,
-                           f"each sequence alone, and padded '{each}'"))
+                           f"each sequence alone, and padded '{further_side}'"))
     return max(rows, key=lambda row: row.difference)
 
 # %% ../nbs/source/clauses.ipynb #76b0ec68
@@ -148,8 +148,8 @@ def _not_varied(case, allowed, where):
     untold, own = [], []
     for axis, mask in zip(case.batch.axes, valid):
         kept = [case.batch.names[number] for number in axis.inputs if number not in allowed and number not in case.batch.masks]
-        known = any(np.array_equal(mask, each) for each in made)
-        if any(np.array_equal(mask, each) for each in read) or known and is_told(case.batch, axis):
+        known = any(np.array_equal(mask, made_mask) for made_mask in made)
+        if any(np.array_equal(mask, read_mask) for read_mask in read) or known and is_told(case.batch, axis):
             own += kept
         elif not known:
             untold += kept
@@ -227,7 +227,7 @@ def influence_of_padding(case):
     usual = max(strength[mask].max(initial=0) for strength, mask in known)
     if not usual:
         raise NotTested("no derivative of valid outputs by valid steps is finite and more than 0")
-    strength, mask = max(known, key=lambda each: np.nan_to_num(each[0][~each[1]], nan=np.inf).max(initial=0))
+    strength, mask = max(known, key=lambda pair: np.nan_to_num(pair[0][~pair[1]], nan=np.inf).max(initial=0))
     at_padding = np.where(mask, 0, np.nan_to_num(strength, nan=np.inf)) / usual
     row, step = np.unravel_index(at_padding.argmax(), mask.shape)
     size = float(at_padding[row, step])
@@ -270,8 +270,9 @@ def neighbours(case):
     "The same sequences among others."
     rows, compared = list(case.rows), []
     longest = max(rows, key=lambda row: sum(int(axis.lengths[row]) for axis in case.batch.axes))
-    others = [row for row in rows if row != longest]  # what looks at the longest sequence of a batch finds another one
-    orders = [rows[::-1]] + [others] * (case.subject.copies == 1)
+    # what looks at the longest sequence of a batch finds another one
+    without_longest = [row for row in rows if row != longest]
+    orders = [rows[::-1]] + [without_longest] * (case.subject.copies == 1)
     for order in orders:
         arrangement = case.subject.arrangement(order)
         compared.append((case.apart(case.run(arrangement), arrangement, case.in_batch), arrangement))
@@ -306,7 +307,7 @@ def gradients(case):
     if together is None:
         raise NotApplicable("no output is a float")
     alone = [sum(parts) for parts in zip(*apart)]
-    size = max((np.abs(one).max(initial=0, where=np.isfinite(one)) for one in alone), default=0) or 1.0
+    size = max((np.abs(gradient).max(initial=0, where=np.isfinite(gradient)) for gradient in alone), default=0) or 1.0
     # where a gradient is not finite alone, padding is not to blame
     sizes = [float(difference(a, b).max(initial=0)) / size if np.isfinite(b).all() else 0.0 for a, b in zip(together, alone)]
     if not any(np.isfinite(gradient).all() for gradient in alone):
@@ -341,7 +342,7 @@ def _gradient(case, arrangement, weights, pulls, first=False):
 @register_clause("mask")
 def mask_of_output(case):
     "The mask that comes out has the shape of the output, and marks the same steps."
-    arrangement, found = case.subject.arrangement(), False
+    arrangement, has_mask = case.subject.arrangement(), False
     for layer, name in case.batch.faulty:
         return ClauseRow("", BROKEN, f"the mask that '{layer}' makes marks other steps of {name} than are valid", where=layer)
     outputs = case.run(arrangement)
@@ -349,7 +350,7 @@ def mask_of_output(case):
         mask = get_mask(output)
         if mask is None or len(mask.shape) != 2:  # attention scores have another
             continue
-        found, mask, axis = True, BACKEND.to_numpy(mask), case.axis_of(number)
+        has_mask, mask, axis = True, BACKEND.to_numpy(mask), case.axis_of(number)
         if tuple(output.shape[:2]) != mask.shape or _stale_alone(case, number):
             return ClauseRow("", BROKEN, f"the output has the shape {tuple(output.shape)}, but its mask belongs to another "
                              f"one: it has {mask.shape} and is stale", where=f"output {number}",
@@ -360,7 +361,7 @@ def mask_of_output(case):
             if len(wrong):
                 return ClauseRow("", BROKEN, "the mask of the output marks other steps than are valid",
                                  where=f"sequence {case.rows[wrong[0]]}, output {number}")
-    if not found:
+    if not has_mask:
         raise NotApplicable("no output carries a mask")
     return ClauseRow("", KEPT, "the mask of the output has its shape, and marks the same steps")
 
@@ -388,20 +389,21 @@ def training(case):
         before = _in_training(case, call, layers_inside, arrangement)
         change = Spoiling(case.subject.valid(arrangement), normal_like(case.random), spoiled_where(case.subject, arrangement))
         spoiled = _in_training(case, call, layers_inside, arrangement, change)
-        found = {"other values in it": spoiled} if change.spoiled else {}
+        variants = {"other values in it": spoiled} if change.spoiled else {}
         try:
             longer = case.subject.arrangement(more=case.more)
-            found["more padding"] = _in_training(case, call, layers_inside, longer)
+            variants["more padding"] = _in_training(case, call, layers_inside, longer)
         except NotTested as reason:
             refused = str(reason)
-        worst, name = max((_apart_in_training(before, each) for each in found.values()), default=(0.0, ""))
+        worst, name = max((_apart_in_training(before, after) for after in variants.values()), default=(0.0, ""))
         if worst > 10 * case.tolerance:
             if _is_random(case, call, layers_inside, arrangement):
                 raise NotTested("the model is random in training mode, beyond dropout")
             return ClauseRow("", BROKEN, f"with training=True, {name} change with padding", worst, name)
-    if not found or "more padding" not in found and not case.subject.fixed:
+    if not variants or "more padding" not in variants and not case.subject.fixed:
         raise NotTested(refused)
-    return ClauseRow("", KEPT, f"answers and statistics with training=True, with {' and '.join(reversed(found))}", 0.0)
+    return ClauseRow("", KEPT, f"answers and statistics with training=True, with {' and '.join(reversed(variants))}",
+                     0.0)
 
 # %% ../nbs/source/clauses.ipynb #79358988
 def _layers_of(case):
@@ -449,7 +451,7 @@ def _is_random(case, call, layers_inside, arrangement):
             for seed in {id(seed): seed for seed in seeds}.values():
                 seed.assign(BACKEND.to_numpy(seed.value) + further // 2)
             answered.append(case.run(arrangement, call=call))
-    return any(difference(a, b).max(initial=0) > 1e-6 for others in answered[1:] for a, b in zip(answered[0], others))
+    return any(difference(a, b).max(initial=0) > 1e-6 for later in answered[1:] for a, b in zip(answered[0], later))
 
 
 def _apart_in_training(before, after):
@@ -513,12 +515,13 @@ def _rounds_so_alone(case, graph, row):
     "Whether a compiled graph is as far off for each sequence alone."
     if case.subject.fixed or not case.subject.run.dtypes & set(TOLERANCES):
         return False
-    found = []
-    for each in case.rows:
-        own = case.subject.arrangement([each] * case.subject.copies, None)
+    sizes = []
+    for sequence in case.rows:
+        own = case.subject.arrangement([sequence] * case.subject.copies, None)
         first = own._replace(rows=own.rows[:1])
-        found.append(case.apart([one[:1] for one in answers(graph(as_tensors(own.inputs())), len(own.rows))], first).size)
-    return row.difference <= 4 * max(found)
+        sizes.append(case.apart(
+            [output[:1] for output in answers(graph(as_tensors(own.inputs())), len(own.rows))], first).size)
+    return row.difference <= 4 * max(sizes)
 
 # %% ../nbs/source/clauses.ipynb #21295000
 @register_clause("saved")

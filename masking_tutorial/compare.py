@@ -60,7 +60,7 @@ def sizes_of(
     flat = np.concatenate([array.reshape(-1, width) for array in numbers])
     # what stands for minus infinity in scores that are masked would hide all other scores
     large = FAR * np.array([_median(column) for column in flat.T])
-    same = np.concatenate([each.reshape(-1, width) for each in close]) if close else np.zeros(flat.shape, bool)
+    same = np.concatenate([array.reshape(-1, width) for array in close]) if close else np.zeros(flat.shape, bool)
     sizes = flat.max(axis=0, initial=0, where=np.isfinite(flat) & ~((flat > large) & same))
     sizes = np.maximum(sizes, max(sizes.max(initial=0, where=sizes <= FAR * _median(sizes)), 0) or 1.0)
     sizes, large = (sizes, large) if by_feature else (sizes[0], large[0])
@@ -104,7 +104,7 @@ class Arrangement(NamedTuple):
         known = [(*self.padding(axis), int(axis.lengths[self.rows[0]])) for axis in self.batch.axes]
         exact = [(side, padding[0] + length == size) for padding, side, length in known if padding == longer]
         # two axes may have as much padding; then the number of steps tells
-        return max(exact, key=lambda each: each[1])[0] if exact else known[0][1]
+        return max(exact, key=lambda pair: pair[1])[0] if exact else known[0][1]
 
 # %% ../nbs/source/compare.ipynb #60a9bb95
 def places(
@@ -113,13 +113,14 @@ def places(
     arrangement,  # Arrangement of the batch
 ):                # for each sequence an index into the tensor; None where the shapes do not tell
     "Where the valid steps of each sequence stand in a tensor of the batch."
-    if tuple(shape[:1]) != (len(alone),) or any(len(one) != len(shape) or one[0] != 1 for one in alone):
+    if tuple(shape[:1]) != (len(alone),) or any(
+            len(lone_shape) != len(shape) or lone_shape[0] != 1 for lone_shape in alone):
         return None
-    if any(there > size for one in alone for there, size in zip(one[1:], shape[1:])):
+    if any(there > size for lone_shape in alone for there, size in zip(lone_shape[1:], shape[1:])):
         return None
     indices: list[list] = [[row] for row in range(len(alone))]
     for place, size in enumerate(shape[1:], start=1):
-        longer = [size - one[place] for one in alone]
+        longer = [size - lone_shape[place] for lone_shape in alone]
         side = arrangement.side_of(longer, size)
         for index, extra in zip(indices, longer):
             index.append(slice(0, size - extra) if side == "post" else slice(extra, size))
@@ -148,15 +149,17 @@ def deviation(
     where=None,   # for each sequence an index into the tensor, with its steps as an array; None: as the shapes tell
 ):                # a Deviation; None where the shapes do not tell what to compare
     "How far a tensor is, at valid steps, from what each sequence gives alone."
-    told, where = where is not None, where or places(tuple(tensor.shape), [np.shape(one) for one in alone], arrangement)
+    told, where = where is not None, where or places(
+        tuple(tensor.shape), [np.shape(array) for array in alone], arrangement)
     if where is None:
         return None
     tensor, alone = BACKEND.to_numpy(tensor), list(map(BACKEND.to_numpy, alone))
-    apart_of = [difference(tensor[place], one[0]) for place, one in zip(where, alone)]
+    apart_of = [difference(tensor[place], array[0]) for place, array in zip(where, alone)]
     if not any(apart.any() for apart in apart_of):
         return Deviation(0.0, output=output)
-    close = [apart <= TOLERANCES.get(one.dtype.name, 1e-5) * np.abs(as_numbers(one)) for apart, one in zip(apart_of, alone)]
-    sizes = sizes_of([*alone, *beside], close + [np.ones(np.shape(one), bool) for one in beside])
+    close = [apart <= TOLERANCES.get(array.dtype.name, 1e-5) * np.abs(as_numbers(array))
+             for apart, array in zip(apart_of, alone)]
+    sizes = sizes_of([*alone, *beside], close + [np.ones(np.shape(array), bool) for array in beside])
     worst = Deviation(0.0, output=output)
     for row, (place, absolute, size) in enumerate(zip(where, apart_of, sizes)):
         apart = absolute / (size[0] if len(size.shape) > absolute.ndim else size)
@@ -176,4 +179,4 @@ def worst_of(
     deviations,  # list of Deviation
 ) -> Deviation:
     "The largest of them."
-    return max(deviations, key=lambda each: each.size, default=Deviation(float("nan")))
+    return max(deviations, key=lambda apart: apart.size, default=Deviation(float("nan")))

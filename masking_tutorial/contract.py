@@ -122,9 +122,9 @@ def check_padding(
     that contradict a mask, names that no input has, targets that fit no output, a model that gives two answers for one
     batch or returns no tensor. The idea is that of `verify_contract` in google/sequence-layers."""
     sides = (sides,) if isinstance(sides, str) else tuple(sides)
-    for each in sides:
-        if each not in ("pre", "post"):
-            raise ValueError(f"sides={each!r}: choose 'pre' (padding before the data) or 'post' (after it)")
+    for further_side in sides:
+        if further_side not in ("pre", "post"):
+            raise ValueError(f"sides={further_side!r}: choose 'pre' (padding before the data) or 'post' (after it)")
     chosen = CLAUSES if clauses is None else (clauses,) if isinstance(clauses, str) else tuple(clauses)
     check_names(chosen)
     with untouched(model) as note:

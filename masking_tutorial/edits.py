@@ -363,7 +363,7 @@ def _sources(bench, site, all_inputs=False):
         source = mask_source(bench, site.call, right)
         if source is None:
             return None
-        edits += [edit for edit in source[0] if edit.key not in {each.key for each in edits}]
+        edits += [edit for edit in source[0] if edit.key not in {known_edit.key for known_edit in edits}]
         donors[place] = source[1]
     return (edits, donors) if donors else None
 

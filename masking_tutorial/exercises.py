@@ -38,7 +38,7 @@ def _shown_container(value):
     if length > MOST_VALUES:
         return f"{kind} of {length}"
     if isinstance(value, dict):
-        text = "{" + ", ".join(f"{key!r}: {shown(one)}" for key, one in value.items()) + "}"
+        text = "{" + ", ".join(f"{key!r}: {shown(entry)}" for key, entry in value.items()) + "}"
     else:
         inner = ", ".join(map(shown, value))
         text = f"[{inner}]" if isinstance(value, list) else f"({inner},)" if length == 1 else f"({inner})"
@@ -91,15 +91,16 @@ def agrees(
         return _same_dtype(got, expected)
     if isinstance(expected, dict):
         return isinstance(got, dict) and got.keys() == expected.keys() and all(
-            agrees(got[key], one) for key, one in expected.items())
+            agrees(got[key], value) for key, value in expected.items())
     if type(got).__name__ in ("TensorShape", "RaggedTensor"):
         got = got.as_list() if type(got).__name__ == "TensorShape" else got.to_list()
     if isinstance(expected, (list, tuple)) and isinstance(got, (list, tuple)):
         return len(got) == len(expected) and all(map(agrees, got, expected))
-    one, other = as_array(got), as_array(expected)
-    if one is None or other is None:
+    got_array, expected_array = as_array(got), as_array(expected)
+    if got_array is None or expected_array is None:
         return bool(np.all(got == expected)) if type(got) is type(expected) else False
-    return one.shape == other.shape and _same_numbers(one, other, exact=hasattr(expected, "dtype"))
+    return got_array.shape == expected_array.shape and _same_numbers(
+        got_array, expected_array, exact=hasattr(expected, "dtype"))
 
 # %% ../nbs/source/exercises.ipynb #a790c897
 def _same_numbers(got, expected, exact):
@@ -151,12 +152,12 @@ def reason(
 # %% ../nbs/source/exercises.ipynb #3be4f2e9
 def _line_of(error, files, call):
     "The last line of one of the files through which an error came, or None. The call of the case is no answer."
-    found, trace = None, error.__traceback__
+    line, trace = None, error.__traceback__
     while trace:
         if trace.tb_frame.f_code.co_filename in files and trace.tb_frame.f_code is not getattr(call, "__code__", None):
-            found = linecache.getline(trace.tb_frame.f_code.co_filename, trace.tb_lineno).strip()
+            line = linecache.getline(trace.tb_frame.f_code.co_filename, trace.tb_lineno).strip()
         trace = trace.tb_next
-    return found
+    return line
 
 # %% ../nbs/source/exercises.ipynb #eba602c7
 METHODS = ("call", "__call__", "result")  # what a class computes with
@@ -185,7 +186,7 @@ class _Calls:
 def _own_methods(cls):
     "The names and functions of METHODS that a class has from its author, or the `call` of a class of Keras."
     for name in METHODS:
-        owner = next((one for one in cls.__mro__ if name in vars(one)), object)
+        owner = next((base for base in cls.__mro__ if name in vars(base)), object)
         if owner is not object and (name == "call" or not owner.__module__.startswith("keras.")):
             if callable(vars(owner)[name]):
                 yield name, vars(owner)[name]
@@ -253,7 +254,8 @@ def check_answer(
         returned += calls.returned
         right += not lines
         report += [f"[{'wrong' if lines else 'ok'}]".ljust(8) + sentence, *(" " * 8 + line for line in lines)]
-    if _untouched(answer) or returned and all(one is None or one is ... for one in returned) and right < len(cases):
+    if _untouched(answer) or returned and all(
+            value is None or value is ... for value in returned) and right < len(cases):
         print(f"{_name(answer)} returns nothing yet: write your answer in the place of `...`, "
               "run its cell, then this one.")
         return
@@ -292,10 +294,11 @@ def _files(answer):
 
 def _first_difference(got, expected):
     "Where two large arrays differ first, since their shapes alone do not tell; None for small ones."
-    one, other = as_array(got), as_array(expected)
-    if one is None or other is None or one.shape != other.shape or one.size <= MOST_VALUES:
+    got_array, expected_array = as_array(got), as_array(expected)
+    if got_array is None or expected_array is None or got_array.shape != expected_array.shape or (
+            got_array.size <= MOST_VALUES):
         return None
-    for place in np.ndindex(one.shape):
-        if not agrees(one[place], other[place].item()):
-            return f"first at {list(place)}: {shown(one[place])} instead of {shown(other[place])}"
-    return f"in dtype: {one.dtype} instead of {other.dtype}"
+    for place in np.ndindex(got_array.shape):
+        if not agrees(got_array[place], expected_array[place].item()):
+            return f"first at {list(place)}: {shown(got_array[place])} instead of {shown(expected_array[place])}"
+    return f"in dtype: {got_array.dtype} instead of {expected_array.dtype}"

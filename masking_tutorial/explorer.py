@@ -157,15 +157,15 @@ def _apart(outputs, alone, arrangement):
     "For each sequence what the outputs hold at its valid steps."
     parts = [[] for _ in alone]
     for number, output in enumerate(outputs):
-        single = [each[number] for each in alone]
-        where = places(output.shape, [each.shape for each in single], arrangement)
+        single = [answer[number] for answer in alone]
+        where = places(output.shape, [own.shape for own in single], arrangement)
         if where is None:
             raise ValueError(f"output {number} has the shape {output.shape} for the batch and {single[0].shape} for a sequence "
                              "alone: an answer must have the batch as its first axis, and the steps of the input or no time axis")
-        for part, place, one in zip(parts, where, single):
-            if output[place].shape != one.shape[1:]:
-                raise ValueError(f"output {number} has {output[place].shape} for a sequence in the batch and {one.shape[1:]} alone: "
-                                 "an answer must have the steps of the input or no time axis")
+        for part, place, own in zip(parts, where, single):
+            if output[place].shape != own.shape[1:]:
+                raise ValueError(f"output {number} has {output[place].shape} for a sequence in the batch and "
+                                 f"{own.shape[1:]} alone: an answer must have the steps of the input or no time axis")
             part.append(output[place])
     return parts
 
@@ -176,7 +176,7 @@ def _most_moved(answers):
     for row, alone in enumerate(answers.alone):
         apart = [np.max([difference(padded[row][number], output) for padded in answers.padded], axis=0)
                  for number, output in enumerate(alone)]
-        number = int(np.argmax([each.max(initial=-1) for each in apart]))
+        number = int(np.argmax([distance.max(initial=-1) for distance in apart]))
         chosen.append((number, np.unravel_index(int(apart[number].argmax()), apart[number].shape)))
     return chosen
 
@@ -185,16 +185,16 @@ def _rows(name, answers, amounts, chosen):
     "A Padded for each amount."
     largest = max((float(np.abs(output[np.isfinite(output)]).max(initial=0)) for outputs in answers.alone for output in outputs),
                   default=0) or 1.0
-    found = []
+    rows = []
     for more, padded in zip(amounts, answers.padded):
         moved = tuple(max(float(difference(*pair).max(initial=0)) for pair in zip(*outputs)) for outputs in zip(padded, answers.alone))
         error = max(moved)
-        found.append(Padded(name, more, error, moved, _numbers(padded, chosen), tolerance_of(answers.types) * largest))
-    return found
+        rows.append(Padded(name, more, error, moved, _numbers(padded, chosen), tolerance_of(answers.types) * largest))
+    return rows
 
 
 def _numbers(outputs, chosen):
-    return tuple(float(each[number][place]) for each, (number, place) in zip(outputs, chosen))
+    return tuple(float(answer[number][place]) for answer, (number, place) in zip(outputs, chosen))
 
 # %% ../nbs/source/explorer.ipynb #f81ef6e5
 _MOST_SEQUENCES, _MOST_STEPS = 4, 12  # that are drawn
@@ -396,12 +396,12 @@ def _chart_html(explorer, colors):
     "The answer of the sequence that padding moves most, over the amount of padding, as SVG; and the number of the sequence."
     versions = {version: explorer.of(version) for version in explorer.versions}
     first = next(iter(versions.values()))
-    row = int(np.argmax(np.max([each.moved for each in first], axis=0)))
-    curves = {version: [each.answers[row] for each in rows] for version, rows in versions.items()}
+    row = int(np.argmax(np.max([padded.moved for padded in first], axis=0)))
+    curves = {version: [padded.answers[row] for padded in rows] for version, rows in versions.items()}
     alone, values = explorer.alone[row], sum(curves.values(), [])
     y = _scale([alone, *values])
     span = max(first[-1].more - first[0].more, 1) / (_WIDTH - _LEFT - _RIGHT)
-    x = [round(_LEFT + (each.more - first[0].more) / span, 1) for each in first]
+    x = [round(_LEFT + (padded.more - first[0].more) / span, 1) for padded in first]
     lines = "".join(f"<polyline class=c{number} stroke='{color}' points='{' '.join(f'{a},{y(b)}' for a, b in zip(x, curve))}'/>"
                     for number, (curve, color) in enumerate(zip(curves.values(), colors)))
     told = "; ".join(f"{version} from {explorer.written(curve[0])} to {explorer.written(curve[-1])}" for version, curve in curves.items())
@@ -417,7 +417,7 @@ def _labels_html(explorer, x, y, levels):
     parts = [f"<text x={x[place]} y={_HEIGHT - 20} text-anchor=middle>{amounts[place]}</text>" for place in _ticks(amounts)]
     drawn = []
     for level in levels:
-        if math.isfinite(level) and all(abs(y(level) - y(other)) >= 12 for other in drawn):
+        if math.isfinite(level) and all(abs(y(level) - y(earlier)) >= 12 for earlier in drawn):
             drawn.append(level)
             parts.append(f"<text x={_LEFT - 5} y={y(level) + 4} text-anchor=end>{explorer.written(level)}</text>")
     parts.append(f"<text x={(_LEFT + _WIDTH - _RIGHT) / 2} y={_HEIGHT - 4} text-anchor=middle>more steps of padding</text>")
@@ -560,19 +560,20 @@ def _as_html(explorer):
 def _checked(amounts):
     "The amounts of padding, sorted, each once. Raises ValueError where they are none."
     amounts = list(amounts)
-    wrong = [each for each in amounts if isinstance(each, bool) or not isinstance(each, (int, np.integer)) or each < 0]
+    wrong = [amount for amount in amounts
+             if isinstance(amount, bool) or not isinstance(amount, (int, np.integer)) or amount < 0]
     if wrong or not amounts:
         raise ValueError(f"amounts holds {wrong[0]!r}: each must be a number of steps, 0 or more" if wrong else
                          "amounts is empty: pass the steps of padding to try, as range(21)")
-    return sorted({int(each) for each in amounts})
+    return sorted({int(amount) for amount in amounts})
 
 
 def _check_repair(answers, repaired):
     "Raise ValueError where the repaired model answers differently without padding."
     shapes = [[output.shape for output in outputs] for outputs in answers.alone]
-    others = [[output.shape for output in outputs] for outputs in repaired.alone]
-    if shapes != others:
-        raise ValueError(f"for one sequence alone the model gives {shapes[0]}, the repaired one {others[0]}: "
+    repaired_shapes = [[output.shape for output in outputs] for outputs in repaired.alone]
+    if shapes != repaired_shapes:
+        raise ValueError(f"for one sequence alone the model gives {shapes[0]}, the repaired one {repaired_shapes[0]}: "
                          "both must give the same outputs")
     pairs = [pair for outputs in zip(answers.alone, repaired.alone) for pair in zip(*outputs)]
     largest = max((float(np.abs(output).max(initial=0)) for output, _ in pairs), default=0) or 1.0
@@ -606,13 +607,13 @@ def explore(
     valids = {(len(rows), axis.steps): axis.valid[rows] for axis in reversed(read.axes)}
     models = {"as it is": model} | ({"repaired": mended} if mended is not None else {})
     versions, padded, answers = {}, [], {}
-    for title, one in models.items():
-        versions[title], answers[title] = _explored(title, one, read, rows, amounts, valids)
+    for title, explored_model in models.items():
+        versions[title], answers[title] = _explored(title, explored_model, read, rows, amounts, valids)
     chosen = _most_moved(answers["as it is"])
     if mended is not None:
         _check_repair(answers["as it is"], answers["repaired"])
-    for title, each in answers.items():
-        padded += _rows(title, each, amounts, chosen)
+    for title, model_answers in answers.items():
+        padded += _rows(title, model_answers, amounts, chosen)
     axis, notes = read.axes[0], list(read.notes)
     if len(rows) < read.rows:
         notes.append(f"{len(rows)} of {read.rows} sequences were taken: {', '.join(map(str, rows))}")

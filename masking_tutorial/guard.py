@@ -129,7 +129,8 @@ COUNTS = {  # from a kind of rule to a function of an input and its filler: the 
 # %% ../nbs/source/guard.ipynb #99fe82ce
 def _candidates(batch, axis):
     "Yield rules that may count an axis of a Batch."
-    names, leaves, timed = batch.names, batch.leaves, {number for each in batch.axes for number in each.inputs}
+    names, leaves, timed = batch.names, batch.leaves, {
+        number for time_axis in batch.axes for number in time_axis.inputs}
     for number in axis.inputs:
         if number in batch.masks and leaves[number].ndim == 2:
             yield StepRule(number, "mask", None, number, f"where {names[number]} is False")
@@ -428,8 +429,8 @@ class PaddingGuard(_Logging):
                                       "call assert_padding_contract(model, batch) before fit")
         if action not in ("raise", "warn"):
             raise ValueError(f"action={action!r}: choose 'raise' (a broken contract stops the training) or 'warn' (it is told)")
-        for each in (sides,) if isinstance(sides, str) else sides:
-            check_side("sides", each)
+        for wanted_side in (sides,) if isinstance(sides, str) else sides:
+            check_side("sides", wanted_side)
         clauses = (clauses,) if isinstance(clauses, str) else clauses
         check_names(clauses or ())
         super().__init__(batch, action, dict(lengths=lengths, side=side, static=static, sides=sides, tolerance=tolerance,

@@ -33,8 +33,8 @@ class Reference:
         "The counterparts of a call, one for each sequence; None where a run has no such call."
         if self.runs is None:
             return None
-        found = [self.plain.counterpart(call, run, self.from_end) for run in self.runs]
-        return None if any(one is None or one.kind != call.kind for one in found) else found
+        counterparts = [self.plain.counterpart(call, run, self.from_end) for run in self.runs]
+        return None if any(alone is None or alone.kind != call.kind for alone in counterparts) else counterparts
 
     def of(self, call, which, number):
         """The arrays (1, ...) that a call gets or gives for each sequence, or None where it cannot be told.
@@ -122,19 +122,20 @@ class Judge:
 
     def __call__(self, call):
         after = self.deviations(call, "outputs")
-        known = [each for each in after if each is not None]
-        worst = max(known, key=lambda each: each.size, default=None)
+        known = [output_deviation for output_deviation in after if output_deviation is not None]
+        worst = max(known, key=lambda output_deviation: output_deviation.size, default=None)
         apart = worst is not None and worst.size > self.tolerance
         # what goes in is looked at only where it matters
         clean = not apart and bool(known) or all(
-            each is None or each.size <= self.tolerance for each in self.deviations(call, "inputs"))
+            input_deviation is None or input_deviation.size <= self.tolerance
+            for input_deviation in self.deviations(call, "inputs"))
         self.judgements[call.path] = Judgement(worst.size if worst else 0.0, bool(known), clean, clean and apart,
                                           worst.row if worst else 0, _reaches(self, call))
         spoiled = self.spoil(call) if self.spoil else None
         if spoiled is not None or not (clean and apart and call.path and call.parent in self.opened):
             return spoiled
-        return [_mended(self, call, number) if each is not None and each.size > self.tolerance else call.outputs[number]
-                for number, each in enumerate(after)]
+        return [_mended(self, call, number) if output_deviation is not None and output_deviation.size > self.tolerance
+                else call.outputs[number] for number, output_deviation in enumerate(after)]
 
     def matters(self, call):
         "Whether the tensors of a call may be asked for later: where it differs at valid steps, or is not finite."
@@ -146,8 +147,8 @@ def _mended(judge, call, number):
     "An output with what each sequence gives alone at its valid steps."
     tensor, (alone, where) = call.outputs[number], judge.reference.at_valid(call, "outputs", number)
     array = np.array(BACKEND.to_numpy(tensor))
-    for place, one in zip(where or places(array.shape, [one.shape for one in alone], judge.arrangement), alone):
-        array[place] = one[0]
+    for place, own in zip(where or places(array.shape, [own.shape for own in alone], judge.arrangement), alone):
+        array[place] = own[0]
     return attach_mask(keras.ops.convert_to_tensor(array, BACKEND.dtype(tensor)), get_mask(tensor))
 
 
@@ -163,12 +164,12 @@ def with_effect(
     run,  # a Run
 ):        # set of paths
     "The calls whose outputs reach the answer of a model; all of them, where the record is broken by NumPy or a variable."
-    needed, found = {id(tensor) for tensor in run.whole.outputs}, {()}
+    needed, paths = {id(tensor) for tensor in run.whole.outputs}, {()}
     for call in reversed(run.calls.values()):
         if call.path and any(id(tensor) in needed for tensor in call.outputs):
-            found.add(call.path)
+            paths.add(call.path)
             needed |= {id(tensor) for tensor in call.inputs}
-    return found if len(found) > 1 else set(run.calls)
+    return paths if len(paths) > 1 else set(run.calls)
 
 # %% ../nbs/source/judge.ipynb #2ad9c0a0
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -242,10 +243,10 @@ def search(
         if latest[2]:
             break
     last, judge, opened = judged
-    found = Search(subject, plain, reference, last, judge, opened, garbage, spoiled)
+    search_result = Search(subject, plain, reference, last, judge, opened, garbage, spoiled)
     if not opened:
-        _refuse_nan(found)
-    return found
+        _refuse_nan(search_result)
+    return search_result
 
 # %% ../nbs/source/judge.ipynb #42f52110
 class _TooLong(Exception):
@@ -284,8 +285,8 @@ def _opened(subject, reference, arrangement, garbage, spoil):
         judge = Judge(reference, arrangement, subject.tolerance, frozenset(opened), change)
         judge.options = {"garbage": _draw(subject), "only": garbage} if garbage else {}
         run = _judged(subject, arrangement, judge, judge.options)
-        for number, each in enumerate(judge.deviations(run.whole, "outputs") if not opened else ()):
-            if each is None:
+        for number, output_deviation in enumerate(judge.deviations(run.whole, "outputs") if not opened else ()):
+            if output_deviation is None:
                 raise ValueError(f"the model cannot be tested: its output {number} has neither the steps of the input, nor "
                                  "a shape that does not depend on them")
         more = _to_open(run, judge.judgements, opened) - opened
@@ -297,8 +298,9 @@ def _opened(subject, reference, arrangement, garbage, spoil):
 def _leaks_plainly(reference, arrangement):
     "Whether the batch as it is differs from each sequence alone: that was seen already, without another run."
     subject = reference.subject
-    found = Judge(reference, arrangement, subject.tolerance).deviations(reference.plain.whole, "outputs")
-    return any(each is not None and each.size > subject.tolerance for each in found)
+    deviations = Judge(reference, arrangement, subject.tolerance).deviations(reference.plain.whole, "outputs")
+    return any(output_deviation is not None and output_deviation.size > subject.tolerance
+               for output_deviation in deviations)
 
 
 def _draw(subject):
@@ -306,22 +308,22 @@ def _draw(subject):
     return lambda values, count: random_like(values, count, random)
 
 
-def _to_open(run, found, opened):
+def _to_open(run, judgements, opened):
     "What leaks and has something inside that was not looked at yet."
-    whole = found[()]
+    whole = judgements[()]
     if not whole.leaks and not opened:
         return set()
-    return {()} | {path for path, each in found.items() if each.leaks and path and path[:-1] in opened
+    return {()} | {path for path, judgement in judgements.items() if judgement.leaks and path and path[:-1] in opened
                    and run.inside(run.calls[path])}
 
 # %% ../nbs/source/judge.ipynb #b885881f
-def _refuse_nan(found):
+def _refuse_nan(search_result):
     "NaN in the batch would pass for the same as NaN alone."
-    whole, subject = found.plain.whole, found.subject
+    whole, subject = search_result.plain.whole, search_result.subject
     for number, output in enumerate(whole.outputs):
-        alone = found.reference.of(whole, "outputs", number) if BACKEND.is_floating(output) else None
-        where = alone and places(tuple(output.shape), [one.shape for one in alone], subject.arrangement())
-        for row, place, one in zip(subject.rows, where or (), alone or ()):
-            if (np.isnan(as_numbers(one[0])) & np.isnan(as_numbers(output[place]))).any():
+        alone = search_result.reference.of(whole, "outputs", number) if BACKEND.is_floating(output) else None
+        where = alone and places(tuple(output.shape), [own.shape for own in alone], subject.arrangement())
+        for row, place, own in zip(subject.rows, where or (), alone or ()):
+            if (np.isnan(as_numbers(own[0])) & np.isnan(as_numbers(output[place]))).any():
                 raise ValueError(f"the model cannot be tested: output {number} is NaN at valid steps of sequence {row}"
                                  + ", with and without padding" * (not subject.fixed))

@@ -178,9 +178,9 @@ class Cause(NamedTuple):
 
 class Findings:
     "From the path of each call that offends to its Finding, and the causes."
-    def __init__(self, found):
-        self.search, self.masks = found, Masks(found)
-        self.calls, self.by_path, self.causes = found.last.calls, {}, []
+    def __init__(self, search_result):
+        self.search, self.masks = search_result, Masks(search_result)
+        self.calls, self.by_path, self.causes = search_result.last.calls, {}, []
 
     def note(self, call, verdict, advice):
         shown = self.in_plain(self.where_to_look(call))
@@ -191,8 +191,9 @@ class Findings:
         calls = self.masks.run.calls
         if not call.path:
             answers = {id(tensor) for tensor in self.masks.run.whole.outputs}
-            return max((each for each in calls.values() if each.path and any(id(one) in answers for one in each.outputs)),
-                       key=lambda each: each.order, default=self.masks.calls[-1])
+            return max((plain_call for plain_call in calls.values()
+                        if plain_call.path and any(id(output) in answers for output in plain_call.outputs)),
+                       key=lambda plain_call: plain_call.order, default=self.masks.calls[-1])
         path = call.path
         while path and path not in calls:  # a loop has more turns there: the last one of its kind
             (name, number), around = path[-1], path[:-1]
@@ -445,10 +446,11 @@ def _timeless(findings, call):
             if arrays and all(array.shape[1:] == tuple(tensor.shape[1:]) for array in arrays)]
 
 
-def _apart(findings, call, other):
+def _apart(findings, call, spoiled_call):
     "Whether the first sequence has different values in two runs, in what has no time axis."
-    return any(difference(call.outputs[number][0], other.outputs[number][0]).max(initial=0) > findings.search.subject.tolerance
-               for number in _timeless(findings, call) if number < len(other.outputs))
+    return any(difference(call.outputs[number][0], spoiled_call.outputs[number][0]).max(initial=0)
+               > findings.search.subject.tolerance
+               for number in _timeless(findings, call) if number < len(spoiled_call.outputs))
 
 
 def _first_row_is_nan(tensors):
@@ -456,13 +458,13 @@ def _first_row_is_nan(tensors):
 
 # %% ../nbs/source/leaks.ipynb #29a20058
 def _rows(findings):
-    masks, found = findings.masks, findings.by_path
+    masks, by_path = findings.masks, findings.by_path
     rows = []
     for call in masks.calls:
-        if not _matters(call, masks, found):
+        if not _matters(call, masks, by_path):
             continue
         judged = findings.search.judge.judgements.get(call.path)
-        verdict, advice, place = found.get(call.path, (_verdict_of(call, findings), "", call.place))
+        verdict, advice, place = by_path.get(call.path, (_verdict_of(call, findings), "", call.place))
         rows.append(LeakRow(
             findings.name(call), call.kind, len(call.path) - 1, _around(call, masks.run.calls), place, call.has_mask_in,
             call.has_mask_out, _fate_of(call, masks), _promised(call, masks.run.calls), verdict,
@@ -470,10 +472,10 @@ def _rows(findings):
     return rows
 
 
-def _matters(call, masks, found):
+def _matters(call, masks, by_path):
     if not call.path:
         return False
-    if not call.is_operation or call.path in found:
+    if not call.is_operation or call.path in by_path:
         return True
     # between layers, and with data: a mask may get lost
     return bool(any(inner.layer is not None for inner in masks.run.inside(masks.run.calls[call.parent])) and any(
@@ -556,10 +558,10 @@ def leaks_of(
     return LeakReport(_rows(findings), findings.search.subject.notes, _summary(findings.search), findings.causes)
 
 
-def _summary(found):
-    subject = found.subject
+def _summary(search_result):
+    subject = search_result.subject
     compared = "each sequence alone" if not subject.fixed else "the batch as it was, since " + subject.fixed.partition(",")[0]
-    changed = ", with other values at padded steps" * bool(found.garbage or found.spoiled)
+    changed = ", with other values at padded steps" * bool(search_result.garbage or search_result.spoiled)
     unseen = "" if BACKEND.sees_operations else f" Operations inside of layers, and between those of a subclassed model, are not seen with {BACKEND.title}."
     return f"Compared with {compared}{changed}.{unseen}"
 
@@ -570,9 +572,9 @@ def diagnose(
     counted=False,  # as for leaks_of
 ) -> Findings:      # with the Search, the Masks, and a Cause for each call that lets padding through
     "Search for leaks, and for the cause of each. Raises what `search` raises."
-    found = search(subject, tell)
+    search_result = search(subject, tell)
     tell("causes")
-    findings = _collect(Findings(found))
+    findings = _collect(Findings(search_result))
     if counted:
         _of_loss(findings)
     return findings
@@ -600,25 +602,28 @@ def _of_loss(findings):
             findings.note(call, "spoils the mask", advice)
             findings.causes.append(Cause(loss, loss, [], Loss(call, state)))
             return
-    found = lost_before(masks, loss)
-    if found is not None:
-        findings.causes.append(Cause(loss, loss, [], found))
-        findings.note(found.call, "loses the mask", "the loss gets no mask, since it is lost here: keep the mask alive until "
-                                                    "the output, or pass sample_weight=mask with a loss of "
-                                                    "reduction='mean_with_sample_weight'")
+    lost = lost_before(masks, loss)
+    if lost is not None:
+        findings.causes.append(Cause(loss, loss, [], lost))
+        findings.note(lost.call, "loses the mask", "the loss gets no mask, since it is lost here: keep the mask alive "
+                                                   "until the output, or pass sample_weight=mask with a loss of "
+                                                   "reduction='mean_with_sample_weight'")
 
 # %% ../nbs/source/leaks.ipynb #aed04d07
 def _report_of_error(subject, advice="raises with padding, and not without it"):
     "The report on a model that raises on the padded batch."
     run = subject.run
-    call = raising_for_mask(run) or max((each for each in run.calls.values() if each.error is not None), key=lambda each: len(each.path))
+    call = raising_for_mask(run) or max((failing for failing in run.calls.values() if failing.error is not None),
+                                        key=lambda failing: len(failing.path))
     by_mask = raising_for_mask(run) is not None
     if by_mask:
         queries = any(call.named.values()) and not raises(call, named=lambda mask: mask[:, None] if len(mask.shape) == 2 else mask)
         advice = ("the mask (batch, time) that it is given by hand is read as (queries, keys): pass mask[:, None]" if queries
                   else "raises with a mask, and not without: give it none, or one of the shape that it wants")
-    rows = [LeakRow(each.name, each.kind, len(each.path) - 1, _around(each, run.calls), each.place, each.has_mask_in,
-                    each.has_mask_out, fate_in_words(fate(each, run), each.warned, each.stripped), None,
-                    "raises" if each is call else "not judged", float("nan"), advice if each is call else "")
-            for each in run.calls.values() if each.layer is not None]
+    rows = [LeakRow(layer_call.name, layer_call.kind, len(layer_call.path) - 1, _around(layer_call, run.calls),
+                    layer_call.place, layer_call.has_mask_in, layer_call.has_mask_out,
+                    fate_in_words(fate(layer_call, run), layer_call.warned, layer_call.stripped), None,
+                    "raises" if layer_call is call else "not judged", float("nan"),
+                    advice if layer_call is call else "")
+            for layer_call in run.calls.values() if layer_call.layer is not None]
     return LeakReport(rows, list(subject.notes), f"The model {raised_words(run.error)}")

@@ -67,8 +67,8 @@ def _valid_steps(name, leaf, masks, lengths, side, sentinel):
 
 
 def _places(where):
-    found = [f"sequence {row}, step {step}" for row, step in np.argwhere(where)[:3]]
-    return "; ".join(found) + f" and {where.sum() - 3} more" * bool(where.sum() > 3)
+    places = [f"sequence {row}, step {step}" for row, step in np.argwhere(where)[:3]]
+    return "; ".join(places) + f" and {where.sum() - 3} more" * bool(where.sum() > 3)
 
 # %% ../nbs/source/lint.ipynb #8e7456b7
 class _Leaf:

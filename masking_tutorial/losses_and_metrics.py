@@ -34,12 +34,12 @@ def _checked_mask(mask, values, name):
     return mask
 
 
-def _check_steps(name, tensor, other_name, other):
+def _check_steps(name, tensor, other_name, other_tensor):
     "Raises ValueError where two tensors differ in batch or time; sizes that are not known yet are not compared."
-    pairs = zip(tuple(tensor.shape[:2]), tuple(other.shape[:2]))
+    pairs = zip(tuple(tensor.shape[:2]), tuple(other_tensor.shape[:2]))
     if len(tensor.shape) < 2 or any(None not in pair and pair[0] != pair[1] for pair in pairs):
         raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, but {other_name} has "
-                         f"{tuple(other.shape)}: both must start with (batch, time)")
+                         f"{tuple(other_tensor.shape)}: both must start with (batch, time)")
 
 # %% ../nbs/source/losses_and_metrics.ipynb #55a9252d
 def _step_weights(weights, mask):
@@ -145,15 +145,15 @@ def _step_axis(metric):
 
 def _tensors_taken(metric):
     "How many tensors `update_state` takes: 1 for Mean and Sum, which take values; else 2."
-    parameters = [one for one in inspect.signature(metric.update_state).parameters.values()
-                  if one.name != "sample_weight" and one.default is one.empty]
+    parameters = [parameter for parameter in inspect.signature(metric.update_state).parameters.values()
+                  if parameter.name != "sample_weight" and parameter.default is parameter.empty]
     alone = len(parameters) == 1 and parameters[0].kind is parameters[0].POSITIONAL_OR_KEYWORD
     return 1 if alone else 2
 
 
 def _takes_weights(metric):
     parameters = inspect.signature(metric.update_state).parameters.values()
-    return any(one.name == "sample_weight" or one.kind is one.VAR_KEYWORD for one in parameters)
+    return any(parameter.name == "sample_weight" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _as_steps(tensor, chosen):
@@ -182,7 +182,8 @@ def _as_metric(metric):
 # %% ../nbs/source/losses_and_metrics.ipynb #125468b8
 def _known_valid(name, y_pred, mask, sample_weight):
     "The valid steps (batch, time), from all masks that there are; all steps, if only weights can tell."
-    known = [_checked_mask(one, y_pred, "y_pred") for one in (get_mask(y_pred), mask) if one is not None]
+    known = [_checked_mask(known_mask, y_pred, "y_pred")
+             for known_mask in (get_mask(y_pred), mask) if known_mask is not None]
     if known:
         return ops.logical_and(known[0], known[-1])
     told = (sample_weight is not None and len(sample_weight.shape) > 1
@@ -198,8 +199,8 @@ def _known_valid(name, y_pred, mask, sample_weight):
 # %% ../nbs/source/losses_and_metrics.ipynb #ba54b32a
 def _as_tensors(metric, y_true, y_pred, sample_weight):
     "The tensors for a metric, and the weights or None; raises ValueError where it takes others."
-    tensors = [one if ops.is_tensor(one) else ops.convert_to_tensor(one)
-               for one in (y_true, y_pred, sample_weight) if one is not None]
+    tensors = [value if ops.is_tensor(value) else ops.convert_to_tensor(value)
+               for value in (y_true, y_pred, sample_weight) if value is not None]
     weights = tensors.pop() if sample_weight is not None else None
     if len(tensors) != _tensors_taken(metric):
         raise ValueError(f"metric '{metric.name}' takes {_tensors_taken(metric)} tensor(s), "
@@ -216,7 +217,7 @@ def _counted_steps(name, tensors, weights, mask):
     _check_steps("y_true", tensors[0], "y_pred", tensors[-1])
     # a step is a row of features: one feature, where there is no axis for them
     single = len(tensors[-1].shape) == 2 or tensors[-1].shape[2:] == (1,)
-    tensors = [ops.expand_dims(one, -1) if single and len(one.shape) == 2 else one for one in tensors]
+    tensors = [ops.expand_dims(tensor, -1) if single and len(tensor.shape) == 2 else tensor for tensor in tensors]
     if weights is None:
         return valid, tensors, {}
     given = keras.backend.standardize_dtype(weights.dtype)
@@ -294,8 +295,8 @@ class MaskedMetric(_Around):
         chosen = ops.nonzero(ops.reshape(valid, (-1,)))[0]
 
         def update():
-            self.metric.update_state(*(_as_steps(one, chosen) for one in tensors),
-                                     **{name: _as_steps(one, chosen) for name, one in more.items()})
+            self.metric.update_state(*(_as_steps(tensor, chosen) for tensor in tensors),
+                                     **{name: _as_steps(tensor, chosen) for name, tensor in more.items()})
             return True
 
         # some metrics cannot do without any row

@@ -34,7 +34,7 @@ def _masks_of(layer, inputs, mask):
 
 def _has_time(tensor, inputs):
     "Whether an input has as many axes as any, and more than one step."
-    return len(tensor.shape) == max(len(each.shape) for each in inputs) > 1 and tensor.shape[1] != 1
+    return len(tensor.shape) == max(len(any_input.shape) for any_input in inputs) > 1 and tensor.shape[1] != 1
 
 
 class _Merge(keras.layers.Layer):
@@ -99,9 +99,9 @@ class MaskedConcatenate(_Merge, keras.layers.Concatenate):
 
     def compute_mask(self, inputs, mask=None):
         masks = _masks_of(self, inputs, mask)
-        if self._over_features(inputs) or all(each is None for each in masks):
+        if self._over_features(inputs) or all(input_mask is None for input_mask in masks):
             return super().compute_mask(inputs, mask)
-        masks = [all_valid(tensor) if each is None else each for tensor, each in zip(inputs, masks)]
+        masks = [all_valid(tensor) if input_mask is None else input_mask for tensor, input_mask in zip(inputs, masks)]
         return ops.concatenate(masks, axis=self.axis % len(inputs[0].shape))
 
     def _over_features(self, inputs):
@@ -117,10 +117,10 @@ class MaskedDot(keras.layers.Dot):
     def call(self, inputs, mask=None):
         masks, axes = self._masks_and_axes(inputs, mask)
         tensors = [_filled(*pair) for pair in zip(inputs, masks)]
-        for summed, other in ((0, 1), (1, 0)):
+        for summed, partner in ((0, 1), (1, 0)):
             if masks[summed] is not None and axes[summed] == 1:  # the axis of the other that meets this time axis
-                ahead = ops.swapaxes(tensors[other], 1, axes[other])
-                tensors[other] = ops.swapaxes(_filled(ahead, masks[summed]), 1, axes[other])
+                ahead = ops.swapaxes(tensors[partner], 1, axes[partner])
+                tensors[partner] = ops.swapaxes(_filled(ahead, masks[summed]), 1, axes[partner])
         return super().call(tensors)
 
     def _masks_and_axes(self, inputs, mask):

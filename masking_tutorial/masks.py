@@ -15,10 +15,10 @@ from .padding import check_length, check_side
 
 # %% ../nbs/source/masks.ipynb #0f48ccda
 def is_tensor(
-    one,      # any object
+    value,    # any object
 ) -> bool:
     "Say whether something is a tensor or a KerasTensor, and so can carry a mask."
-    return isinstance(one, keras.KerasTensor) or keras.ops.is_tensor(one)
+    return isinstance(value, keras.KerasTensor) or keras.ops.is_tensor(value)
 
 # %% ../nbs/source/masks.ipynb #a88ebe27
 def get_mask(

@@ -170,7 +170,8 @@ def _begin(repair):
             continue
         carried = [BACKEND.to_numpy(mask) for mask in call.masks_in if mask is not None]
         repair.automatic |= {(site.place, name) for name, masks in call.named.items() if masks and all(
-            any(np.array_equal(mask, each) for each in carried) for mask in map(BACKEND.to_numpy, masks))}
+            any(np.array_equal(mask, carried_mask) for carried_mask in carried)
+            for mask in map(BACKEND.to_numpy, masks))}
     repair.unpadded = _unpadded(trial.subject)
     return trial
 
@@ -182,14 +183,15 @@ def _unpadded(subject):
         batches = [(subject.arrangement().inputs(), full)] * bool(full)
     else:
         batches = [(subject.arrangement([row] * subject.copies, None).inputs(), [0]) for row in subject.rows]
-    return [(inputs, rows, [BACKEND.to_numpy(each)[rows] for each in keras.tree.flatten(subject.call(inputs))]) for inputs, rows in batches]
+    return [(inputs, rows, [BACKEND.to_numpy(output)[rows] for output in keras.tree.flatten(subject.call(inputs))])
+            for inputs, rows in batches]
 
 
 def _change(repair, subject):
     "The largest change of an answer without padding, as a share of the largest one."
     sizes = [0.0]
     for inputs, rows, before in repair.unpadded:
-        after = [BACKEND.to_numpy(each)[rows] for each in keras.tree.flatten(subject.call(inputs))]
+        after = [BACKEND.to_numpy(output)[rows] for output in keras.tree.flatten(subject.call(inputs))]
         sizes += [share_apart(a, b) if a.shape == b.shape else float("inf") for a, b in zip(after, before)]
     return max(sizes)
 
@@ -212,7 +214,8 @@ def _is_new(repair, trial, tried, cause):
     "Whether a trial shows leaks before a cause that another one did not show."
     def early(of):
         limit = repair.orders.get(_where(trial, cause), float("inf"))
-        return {_where(of, each) for each in of.causes if repair.orders.get(_where(of, each), -1.0) < limit}
+        return {_where(of, shown_cause) for shown_cause in of.causes
+                if repair.orders.get(_where(of, shown_cause), -1.0) < limit}
     return bool(early(tried) - early(trial))
 
 

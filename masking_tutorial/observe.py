@@ -227,11 +227,11 @@ class Run:
         "The layers around a call, from the outermost one inwards."
         return [self.calls[call.path[:n]] for n in range(1, len(call.path))]
 
-    def counterpart(self, call, other, from_end=False):
+    def counterpart(self, call, other_run, from_end=False):
         """The call of another run that is at the same place, or None. Where a loop has more turns in one run than in the
         other, the turns are paired from the start, or from the end if `from_end` is true."""
-        path = _counterpart_path(call, self, other, from_end)
-        return None if path is None else other.calls.get(path)
+        path = _counterpart_path(call, self, other_run, from_end)
+        return None if path is None else other_run.calls.get(path)
 
 # %% ../nbs/source/observe.ipynb #dceef45c
 def _without_tensors(call):
@@ -239,12 +239,12 @@ def _without_tensors(call):
     return dataclasses.replace(call, inputs=(), outputs=(), arguments=((), {}))
 
 
-def _counterpart_path(call, run, other, from_end):
+def _counterpart_path(call, run, other_run, from_end):
     "The path in another run of what a call is in its own; None where the other run has fewer turns."
     path = ()
     for name, number in call.path:
         turns = run.counts.get((call.path[:len(path)], name), 0)
-        other_turns = other.counts.get((path, name), 0)
+        other_turns = other_run.counts.get((path, name), 0)
         number -= (turns - other_turns) if from_end else 0
         if not 0 <= number < other_turns:
             return None
@@ -287,7 +287,7 @@ class _Recorder:
 def _outputs_of(recorder, call, outputs):
     "The call with its outputs, and what it returns."
     flat = keras.tree.flatten(outputs)
-    tensors = [one for one in flat if is_tensor(one)]
+    tensors = [leaf for leaf in flat if is_tensor(leaf)]
     recorder.symbolic |= not all(BACKEND.has_values(tensor) for tensor in tensors)
     call = dataclasses.replace(call, outputs=tuple(tensors), masks_out=tuple(map(get_mask, tensors)))
     if recorder.change is None or recorder.symbolic:
@@ -300,7 +300,7 @@ def _outputs_of(recorder, call, outputs):
     if changed is None:
         return call, outputs
     call, changed = dataclasses.replace(call, outputs=tuple(changed)), iter(changed)
-    return call, keras.tree.pack_sequence_as(outputs, [next(changed) if is_tensor(one) else one for one in flat])
+    return call, keras.tree.pack_sequence_as(outputs, [next(changed) if is_tensor(leaf) else leaf for leaf in flat])
 
 # %% ../nbs/source/observe.ipynb #4968b8e6
 def _of_layer(recorder, original, layer, args, kwargs):
@@ -514,4 +514,4 @@ def repeat(
         return attach_mask(*(change(number, leaf, mask) if change else (leaf, mask)))
 
     args, kwargs = keras.tree.map_structure(changed, call.arguments)
-    return [one for one in keras.tree.flatten(call.layer(*args, **{**kwargs, **more})) if is_tensor(one)]
+    return [output for output in keras.tree.flatten(call.layer(*args, **{**kwargs, **more})) if is_tensor(output)]

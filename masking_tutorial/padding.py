@@ -80,7 +80,7 @@ def _cast(values, dtype):
 
 def _cast_to_text(values, dtype):
     "The same for text."
-    if values.dtype.kind == "O" and any(one is None for one in values.flat):  # it would become the word None
+    if values.dtype.kind == "O" and any(value is None for value in values.flat):  # it would become the word None
         return None
     try:
         text = values.astype(dtype.kind)
@@ -122,7 +122,7 @@ def _flat_of_lists(sequences, dtype):
     flat = np.array(steps, dtype=dtype.kind if dtype.kind in "OUS" else None)
     if flat.dtype.kind in "OUS" or flat.ndim > 1:
         types = _types_of(steps)  # NumPy reads the buffer of Arrow's text, and the word None for None
-        if any(hasattr(one, "as_py") for one in types) or dtype.kind in "US" and type(None) in types:
+        if any(hasattr(step_type, "as_py") for step_type in types) or dtype.kind in "US" and type(None) in types:
             return None
     # one float makes all of a list float, where large integers are no longer exact
     exact = flat.dtype.kind not in "fc" or not np.any(np.abs(flat) >= 2.0**53)
@@ -137,15 +137,15 @@ def _types_of(steps):
     return types
 
 # %% ../nbs/source/padding.ipynb #295b1381
-def from_arrow(one):
+def from_arrow(value):
     "The Python object that a scalar or an array of Arrow stands for; all else as it is."
-    method = getattr(one, "as_py", None) or getattr(one, "to_pylist", None)
-    return method() if method else one
+    method = getattr(value, "as_py", None) or getattr(value, "to_pylist", None)
+    return method() if method else value
 
 
 def _step_from_arrow(step):
     "The same for a step, which may be a list of scalars."
-    return [_step_from_arrow(one) for one in step] if isinstance(step, (list, tuple)) else from_arrow(step)
+    return [_step_from_arrow(part) for part in step] if isinstance(step, (list, tuple)) else from_arrow(step)
 
 
 def _misfit(what, value, dtype):
@@ -189,8 +189,9 @@ def _flat_step_by_step(sequences, first_places, dtype):
                                  "all steps need the same shape")
             if values.dtype.kind in "fc" and isinstance(step, list):
                 # one float made all of the step float, where large integers are no longer exact
-                each = [_cast(np.asarray(one), dtype) for one in np.asarray(step, object).flat]
-                cast = None if any(one is None for one in each) else np.array(each, dtype).reshape(values.shape)
+                numbers = [_cast(np.asarray(value), dtype) for value in np.asarray(step, object).flat]
+                cast = None if any(value is None for value in numbers) else \
+                    np.array(numbers, dtype).reshape(values.shape)
             else:
                 cast = _cast(values, dtype)
             if cast is None:
@@ -299,40 +300,40 @@ def check_value(value, dtype, name="value"):
 
 def _check_words(value, flat):
     "Raise ValueError where a float would be put among words."
-    if flat.dtype.kind == "O" and isinstance(value, float) and any(isinstance(one, str) for one in flat.flat):
+    if flat.dtype.kind == "O" and isinstance(value, float) and any(isinstance(entry, str) for entry in flat.flat):
         raise ValueError(f"value={value!r} would stand among words: pass a str, such as value=''")
 
 # %% ../nbs/source/padding.ipynb #7eb21f98
 _PLAIN = (list, tuple, range, np.ndarray)  # what need not be converted
 
 
-def has_no_steps(one):
+def has_no_steps(value):
     "Whether this is no sequence: it has no length, or it has one but no steps in an order."
     try:
-        len(one), iter(one)
+        len(value), iter(value)
     except TypeError:
         return True
-    return isinstance(one, (str, bytes, UserString, Mapping, Set)) and not isinstance(one, MappingView)
+    return isinstance(value, (str, bytes, UserString, Mapping, Set)) and not isinstance(value, MappingView)
 
 
-def _no_sequence(what, one, wanted):
+def _no_sequence(what, value, wanted):
     "The error for what is no sequence."
-    hint = "; if its values are meant, pass them: list(x.values())" if isinstance(one, Mapping) else ""
-    return ValueError(f"{what} is {reprlib.repr(one)}, of type {type(one).__name__}: {wanted}{hint}")
+    hint = "; if its values are meant, pass them: list(x.values())" if isinstance(value, Mapping) else ""
+    return ValueError(f"{what} is {reprlib.repr(value)}, of type {type(value).__name__}: {wanted}{hint}")
 
 
-def _as_steps(number, one):
+def _as_steps(number, sequence):
     "A sequence as list, tuple, range or NumPy array; raises ValueError for what is none."
-    one = from_arrow(one)
-    if has_no_steps(one):
-        raise _no_sequence(f"sequence {number}", one, "each sequence must be a list, tuple or array of steps")
-    if np.ma.is_masked(one):
+    sequence = from_arrow(sequence)
+    if has_no_steps(sequence):
+        raise _no_sequence(f"sequence {number}", sequence, "each sequence must be a list, tuple or array of steps")
+    if np.ma.is_masked(sequence):
         raise ValueError(f"sequence {number} is a masked array in which steps are masked: "
                          "pass its .compressed() to leave them out, or its .filled(value)")
     try:
-        return np.asarray(one) if hasattr(one, "__array__") else list(one)
+        return np.asarray(sequence) if hasattr(sequence, "__array__") else list(sequence)
     except Exception as error:  # whatever the library of a tensor raises
-        raise ValueError(f"sequence {number}, of type {type(one).__name__}, cannot be read: {error}; "
+        raise ValueError(f"sequence {number}, of type {type(sequence).__name__}, cannot be read: {error}; "
                          "pass a list, tuple or array of its steps") from error
 
 # %% ../nbs/source/padding.ipynb #2f9e6ac8
@@ -358,7 +359,7 @@ def look_at(sequences):
     except TypeError:  # an array of a single value
         lengths = None
     if lengths is None:
-        sequences = [_as_steps(number, one) for number, one in enumerate(sequences)]
+        sequences = [_as_steps(number, sequence) for number, sequence in enumerate(sequences)]
         return look_at(sequences)
     return sequences, lengths, kinds
 
@@ -440,7 +441,8 @@ def pad_sequences(
     cut = np.maximum(lengths - maxlen, 0)
     if cut.any():
         from_start = truncating == "pre"
-        sequences = [one[max(len(one) - maxlen, 0):] if from_start else one[:maxlen] for one in sequences]
+        sequences = [sequence[max(len(sequence) - maxlen, 0):] if from_start else sequence[:maxlen]
+                     for sequence in sequences]
         lengths = lengths - cut
     padded = write_arrays(sequences, lengths, maxlen, padding, dtype, fill) if kinds == {np.ndarray} else None
     if padded is not None:

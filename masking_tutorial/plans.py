@@ -193,7 +193,7 @@ class BatchPlan(Sequence):
 
     def __getitem__(self, number):
         if isinstance(number, slice):
-            return [self[each] for each in range(*number.indices(len(self)))]
+            return [self[index] for index in range(*number.indices(len(self)))]
         place = self.rounds[number] * self.shard_count + self.shard_index
         return self.order[self.ends[place]:self.ends[place + 1]]
 
@@ -376,19 +376,19 @@ def check_shards(
 
     Raises ValueError that names the host at fault: where it has another seed, epoch, lengths or options, or a share
     that another one has too; and for fingerprints of other hosts than there are."""
-    found = [_parts(host, text) for host, text in enumerate(fingerprints)]
-    if not found:
+    host_parts = [_parts(host, text) for host, text in enumerate(fingerprints)]
+    if not host_parts:
         raise ValueError("there are no fingerprints: pass one of each host")
     for name, hint in _SAME_FOR_ALL.items():
-        values = [parts[name] for parts in found]
+        values = [parts[name] for parts in host_parts]
         usual = Counter(values).most_common(1)[0][0]  # of as many, that of the first host
         for host, value in enumerate(values):
             if value != usual:
                 raise ValueError(f"host {host} has {name} {value}, and host {values.index(usual)} has {usual}: {hint}")
-    shards = [int(parts["shard_index"]) for parts in found]
-    if len(found) != int(found[0]["shard_count"]):
-        raise ValueError(f"there are {len(found)} fingerprints, and shard_count is {found[0]['shard_count']}: "
-                         "pass one of each host")
+    shards = [int(parts["shard_index"]) for parts in host_parts]
+    if len(host_parts) != int(host_parts[0]["shard_count"]):
+        raise ValueError(f"there are {len(host_parts)} fingerprints, and shard_count is "
+                         f"{host_parts[0]['shard_count']}: pass one of each host")
     for host, shard in enumerate(shards):
         if shard in shards[:host]:
             raise ValueError(f"host {host} has shard {shard}, and host {shards.index(shard)} has it too: "

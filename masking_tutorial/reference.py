@@ -74,13 +74,13 @@ def answers(
 ):            # list of tensors
     "The tensors that a model returns. Raises ValueError for what cannot be compared."
     flat = keras.tree.flatten(outputs)
-    wrong = [type(one).__name__ for one in flat if not keras.ops.is_tensor(one)]
+    wrong = [type(leaf).__name__ for leaf in flat if not keras.ops.is_tensor(leaf)]
     if wrong or not flat:
         raise ValueError(f"the model returns {wrong[0] if wrong else 'nothing'}, which is no tensor: return what its layers "
                          "give, without turning it into NumPy")
     if not all(map(BACKEND.has_numbers, flat)):
         raise ValueError("the model returns strings, which have no differences")
-    wrong = [tuple(one.shape) for one in flat if tuple(one.shape[:1]) != (rows,)]
+    wrong = [tuple(output.shape) for output in flat if tuple(output.shape[:1]) != (rows,)]
     if wrong:
         raise ValueError(f"an output has the shape {wrong[0]} for a batch of {rows} sequences: "
                          "its first axis must be the batch")
@@ -143,8 +143,8 @@ def prepare(
     except Exception as error:  # whatever the model raises
         subject = error
     if isinstance(subject, Exception) or subject.fixed:
-        readings = (_read_again(model, data, others, more, side, random, tolerance, note)
-                    for others, more in _other_readings(data, lengths, static))
+        readings = (_read_again(model, data, other_lengths, more, side, random, tolerance, note)
+                    for other_lengths, more in _other_readings(data, lengths, static))
         subject = next((reading for reading in readings if reading is not None), subject)
     if isinstance(subject, Exception):
         raise subject
@@ -190,8 +190,8 @@ def out_of_step(
 def _all_alike(subject):
     "Whether all sequences have the same answer, where one does not depend on their number of steps."
     answered = [[BACKEND.to_numpy(output[0]) for output in keras.tree.flatten(run.answer)] for run in subject.alone]
-    return len(answered) > 1 and all(a.shape == b.shape and np.array_equal(a, b) for each in answered
-                                     for a, b in zip(each, answered[0]))
+    return len(answered) > 1 and all(a.shape == b.shape and np.array_equal(a, b) for outputs in answered
+                                     for a, b in zip(outputs, answered[0]))
 
 
 def _prepared(model, data, whole, random, tolerance, note):
@@ -232,7 +232,7 @@ def _moved(subject):
             groups.setdefault(tuple(int(axis.lengths[row]) for axis in data.axes), []).append(row)
     if data.rows <= MOST_SEQUENCES or len(groups) > MOST_GROUPS or not all(map(keras.ops.is_tensor, outputs)):
         return []
-    found = []
+    candidates = []
     for rows in groups.values():
         arrangement = subject.arrangement(rows, None)
         try:
@@ -244,8 +244,8 @@ def _moved(subject):
             apart = deviation(BACKEND.to_numpy(output)[rows], [array[place:place + 1] for place in range(len(array))],
                               subject.arrangement(rows), number)
             if apart is not None and apart.size > subject.tolerance:
-                found.append((apart.size, rows[apart.row]))
-    return list(dict.fromkeys(row for _, row in sorted(found, reverse=True)))[:2]
+                candidates.append((apart.size, rows[apart.row]))
+    return list(dict.fromkeys(row for _, row in sorted(candidates, reverse=True)))[:2]
 
 # %% ../nbs/source/reference.ipynb #b25ab344
 def _awaken(run, note):
@@ -347,7 +347,7 @@ def followed_steps(
                      and tensor.shape[0] == output.shape[0] == len(rows) and tensor.shape[1] in known]
             valid = _valid_in_copy(output, timed)
             valid = _valid_in_windows(call.layer, timed, sizes[0]) if valid is None else valid
-            if valid is not None and all(_valid_run(each, axes[0].side) != slice(0, 0) for each in valid):
+            if valid is not None and all(_valid_run(row_mask, axes[0].side) != slice(0, 0) for row_mask in valid):
                 own[sizes[0]] = valid
     return followed
 
@@ -359,7 +359,7 @@ def _valid_in_copy(output, timed):
         longer = output.shape[1] - tensor.shape[1]
         if tensor.dtype != output.dtype or tensor.shape[2:] != output.shape[2:]:
             continue
-        whole, part = (BACKEND.to_numpy(one) for one in ((output, tensor) if longer > 0 else (tensor, output)))
+        whole, part = (BACKEND.to_numpy(values) for values in ((output, tensor) if longer > 0 else (tensor, output)))
         for place in range(start if longer > 0 else 0, abs(longer) + 1):
             if np.array_equal(whole[:, place:place + part.shape[1]], part, equal_nan=BACKEND.is_floating(tensor)):
                 if longer < 0:
@@ -431,7 +431,7 @@ def raising_for_mask(
     failed = [call for call in run.calls.values() if call.error is not None and call.layer is not None]
     if not failed:
         return None
-    call = max(failed, key=lambda each: len(each.path))
+    call = max(failed, key=lambda failing: len(failing.path))
     if not call.has_mask_in or raises(call, change=lambda number, tensor, mask: (tensor, None), named=lambda mask: None):
         return None
     return call
@@ -458,7 +458,7 @@ def makes_mask(
         return None
     # a stale mask does not fit; another one belongs to an input that is padded differently
     mask, shape = BACKEND.to_numpy(call.masks_out[0]), tuple(call.outputs[0].shape)
-    fits = len(shape) > 2 and shape[:2] == mask.shape and any(np.array_equal(mask, each) for each in valid)
+    fits = len(shape) > 2 and shape[:2] == mask.shape and any(np.array_equal(mask, axis_mask) for axis_mask in valid)
     return mask if fits else None
 
 # %% ../nbs/source/reference.ipynb #7f2b6789
@@ -475,7 +475,7 @@ def begins_features(
             return None
         output = call.outputs[0]
         mask = call.masks_out[0]
-        if mask is not None and not any(np.array_equal(mask, each) for each in valid):
+        if mask is not None and not any(np.array_equal(mask, axis_mask) for axis_mask in valid):
             return None  # it is given sequences in another order, or others
         # ids, which a Functional model may have cast to floats, have no features yet
         timed = [tensor for tensor in call.inputs if tuple(tensor.shape[:2]) == tuple(output.shape[:2])]
@@ -526,14 +526,14 @@ def _read_by_hand(subject):
 def _passes_on(call, mask):
     "Whether a layer gives what it is given, at the valid steps of a mask."
     return mask is not None and any(tuple(tensor.shape) == tuple(call.outputs[0].shape) and np.array_equal(
-        *(BACKEND.to_numpy(each)[mask] for each in (tensor, call.outputs[0]))) for tensor in call.inputs)
+        *(BACKEND.to_numpy(values)[mask] for values in (tensor, call.outputs[0]))) for tensor in call.inputs)
 
 
 def _telling_by_hand(subject, valid, spoiled):
     "Paths of the operations that tell what is padding, with other values behind the call of one path, or of None."
     change = Spoiling(valid, normal_like(np.random.default_rng(0)), lambda call, valid: makes_mask(call, valid) if call.path == spoiled else None)
     run = observe(subject.call, subject.arrangement().inputs(), change)
-    told = [each for mask in valid for each in (mask, ~mask)]
+    told = [flags for mask in valid for flags in (mask, ~mask)]
     return {call.path for call in run.calls.values() if call.layer is None for output in call.outputs
             if BACKEND.dtype(output) == "bool" and any(np.array_equal(BACKEND.to_numpy(output).reshape(-1), mask.reshape(-1)) for mask in told
                                                        if tuple(output.shape[:2]) == mask.shape)}

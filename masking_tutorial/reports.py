@@ -212,9 +212,9 @@ def _as_html(report):
 def _json_value(value):
     "A value as JSON knows it: neither NaN nor infinity, and no number of NumPy's."
     if isinstance(value, dict):
-        return {str(key): _json_value(each) for key, each in value.items()}
+        return {str(key): _json_value(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_json_value(each) for each in value]
+        return [_json_value(part) for part in value]
     if hasattr(value, "tolist"):
         return _json_value(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

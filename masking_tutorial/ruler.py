@@ -117,7 +117,7 @@ def padding_error(
     differences = []
     for number, (sequence, length) in enumerate(zip(sequences, lengths)):
         for in_batch, alone in zip(together, outputs([sequence], length), strict=True):
-            one, other = _pair(in_batch, alone, number, lengths, maxlen, padding)
+            padded, unpadded = _pair(in_batch, alone, number, lengths, maxlen, padding)
             with np.errstate(invalid="ignore"):
-                differences.append(np.where(one == other, 0, np.abs(one - other)).max(initial=0))
+                differences.append(np.where(padded == unpadded, 0, np.abs(padded - unpadded)).max(initial=0))
     return float(np.max(differences))

@@ -324,7 +324,7 @@ def metrics(case):
     names = [name for name in before if name != "loss" and not name.endswith("_loss")]
     if not names:
         raise NotApplicable("the model is not compiled with metrics")
-    found = {}
+    changed = {}
     further = case.more if _can_vary(scores) else 0
     varied = {"more padding": (further, False)} if further else {}
     if _says_nothing(scores):
@@ -337,14 +337,14 @@ def metrics(case):
             return after
         for name in names:
             if _share(before[name], after[name]) > case.tolerance:
-                found.setdefault(name, (before[name], after[name]))
-    if not found and BACKEND.fit_loses_masks:
-        found = _changed_in_fit(scores, names)
+                changed.setdefault(name, (before[name], after[name]))
+    if not changed and BACKEND.fit_loses_masks:
+        changed = _changed_in_fit(scores, names)
         varied["as in fit, where Keras hands them no mask"] = 0, False
-    if not found:
+    if not changed:
         return ClauseRow("", KEPT, f"{', '.join(names)}, with {' and '.join(varied)}", 0.0)
-    words = "; ".join(f"{name} is {old:.4g}, and {new:.4g} with other padding" for name, (old, new) in found.items())
-    return ClauseRow("", BROKEN, words, max(_share(*pair) for pair in found.values()), ", ".join(found),
+    words = "; ".join(f"{name} is {old:.4g}, and {new:.4g} with other padding" for name, (old, new) in changed.items())
+    return ClauseRow("", BROKEN, words, max(_share(*pair) for pair in changed.values()), ", ".join(changed),
                      "wrap it in MaskedMetric, or name it in weighted_metrics and pass sample_weight=mask")
 
 # %% ../nbs/source/scores.ipynb #7ba28225

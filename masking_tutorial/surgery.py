@@ -70,7 +70,8 @@ def operation_at(
     "Find what is called at a place."
     for name in place.graph:
         model = model.get_layer(name)
-    return next((each for each in getattr(model, "operations", model.layers) if each.name == place.name), None)
+    return next((operation for operation in getattr(model, "operations", model.layers)
+                 if operation.name == place.name), None)
 
 # %% ../nbs/source/surgery.ipynb #4b31db81
 NO_GRAPH = "the model has a `call` of its own, and no graph: only a Functional or a built Sequential model can be rewritten"
@@ -288,7 +289,7 @@ def _copy_slots(old, new, weights):
     names = {_in_slot(weight): _in_slot(source) for source, weight in weights}
     for slot in new.optimizer.variables:
         name = _slot_name(slot)
-        of_weight = max((each for each in names if name.startswith(each)), key=len, default="")
+        of_weight = max((weight_name for weight_name in names if name.startswith(weight_name)), key=len, default="")
         source = slots.get(names.get(of_weight, "") + name[len(of_weight):])
         if source is None or source.shape != slot.shape:
             raise ValueError(f"its optimizer has no '{slot.path}'")

@@ -59,7 +59,7 @@ def _one_or_tuple(masks):
 
 def _shapes(mask):
     masks = mask if isinstance(mask, tuple) else (mask,)
-    return ", ".join("-" if each is None else str(tuple(each.shape)) for each in masks)
+    return ", ".join("-" if single is None else str(tuple(single.shape)) for single in masks)
 
 
 def _row(call, run):
@@ -136,20 +136,20 @@ class _Weaver:
         self.nodes = [None] * len(leaves)  # calls; before them the inputs of the batch
         self.out = [{}] * len(leaves)   # for each of them: from id of a tensor to the mask that it had when it was made
 
-    def source(self, one):
+    def source(self, tensor):
         "The place of the step that a tensor or array comes from, or None."
-        if id(one) in self.made:
-            return self.made[id(one)]
-        return next((place for alike in (lambda one, leaf: one is leaf, _same)
-                     for place, leaf in enumerate(self.leaves) if alike(one, leaf)), None)
+        if id(tensor) in self.made:
+            return self.made[id(tensor)]
+        return next((place for alike in (lambda left, right: left is right, _same)
+                     for place, leaf in enumerate(self.leaves) if alike(tensor, leaf)), None)
 
     def add(self, call):
         masks = dict(zip(map(id, call.inputs), call.masks_in))
         by_hand = {id(mask) for given in call.named.values() for mask in given}
-        inputs = {id(one): one for one in keras.tree.flatten(call.arguments) + list(call.inputs)
-                  if hasattr(one, "shape") and id(one) not in by_hand}
-        sources = [(self.source(one), masks.get(id(one)), id(one)) for one in inputs.values()]
-        sources = [each for each in sources if each[0] is not None]
+        inputs = {id(tensor): tensor for tensor in keras.tree.flatten(call.arguments) + list(call.inputs)
+                  if hasattr(tensor, "shape") and id(tensor) not in by_hand}
+        sources = [(self.source(tensor), masks.get(id(tensor)), id(tensor)) for tensor in inputs.values()]
+        sources = [source for source in sources if source[0] is not None]
         if call.is_operation and (not sources or call.kind in _WITHOUT_VALUES):
             return
         if call.is_operation and call.kind in ("Cast", "Identity", "to", "type", "clone") and not call.has_mask_in:
@@ -158,23 +158,23 @@ class _Weaver:
         self.nodes.append(call)
         self.out.append(dict(zip(map(id, call.outputs), call.masks_out)))
         place = len(self.nodes) - 1
-        self.edges += [(start, place, mask, one) for start, mask, one in sources]
+        self.edges += [(start, place, mask, tensor_id) for start, mask, tensor_id in sources]
         self.made.update((id(output), place) for output in call.outputs)
 
 # %% ../nbs/source/trace.ipynb #07d04905
-def _same(one, leaf):
+def _same(tensor, leaf):
     "Whether something is a copy of an input of the batch."
-    if tuple(one.shape) != tuple(leaf.shape) or not len(leaf.shape) or not all(
-            isinstance(each, np.ndarray) or BACKEND.has_values(each) for each in (one, leaf)):
+    if tuple(tensor.shape) != tuple(leaf.shape) or not len(leaf.shape) or not all(map(BACKEND.has_values, (tensor, leaf))):
         return False
     with np.errstate(all="ignore"):
-        return bool(np.array_equal(BACKEND.to_numpy(one), BACKEND.to_numpy(leaf)))
+        return bool(np.array_equal(BACKEND.to_numpy(tensor), BACKEND.to_numpy(leaf)))
 
 
-def _differs(mask, others):
-    "Whether a mask is there, its values are known, and it is none of the others."
+def _differs(mask, earlier_masks):
+    "Whether a mask is there, its values are known, and it is none of the earlier ones."
     return isinstance(mask, np.ndarray) and not any(
-        other.shape == mask.shape and np.array_equal(other, mask) for other in others if isinstance(other, np.ndarray))
+        earlier.shape == mask.shape and np.array_equal(earlier, mask) for earlier in earlier_masks
+        if isinstance(earlier, np.ndarray))
 
 # %% ../nbs/source/trace.ipynb #6feff3ce
 def _cut(weaver, rows, start, end, mask, tensor):
@@ -227,11 +227,11 @@ def _with_tokens(steps, edges):
     "The steps, each with the tokens of the input that flows through it: one that its mask fits, or the first."
     steps = list(steps)
     for place, step in enumerate(steps):
-        found = [steps[edge.start].tokens for edge in edges if edge.end == place]
-        found = [tokens for tokens in found if tokens is not None]
-        fits = [tokens for tokens in found if step.mask is not None and tokens.shape == step.mask.shape]
-        if found:
-            steps[place] = step._replace(tokens=(fits or found)[0])
+        candidates = [steps[edge.start].tokens for edge in edges if edge.end == place]
+        candidates = [tokens for tokens in candidates if tokens is not None]
+        fits = [tokens for tokens in candidates if step.mask is not None and tokens.shape == step.mask.shape]
+        if candidates:
+            steps[place] = step._replace(tokens=(fits or candidates)[0])
     return steps
 
 # %% ../nbs/source/trace.ipynb #921b4a02
@@ -242,13 +242,14 @@ def _step(row, call, opened):
     came = [mask for mask in several(row.mask_in) if mask is not None]
     went = next((mask for mask in several(row.mask_out) if mask is not None), None)
     lost = went is None and bool(came) and row.fate == "dropped"
-    around = {each.path for each in opened}
+    around = {outer.path for outer in opened}
     frames = tuple(call.path[:n] for n in range(1, len(call.path)) if call.path[:n] in around)
     words = row.words if row.fate != "none" else ""
     shown = came[0] if lost else went
     label = f"{row.name} ({row.class_name})"
     by_hand = call.has_mask_in and not any(mask is not None for mask in call.masks_in)
-    graph = any(each.path == call.parent and type(each.layer).__name__ in ("Functional", "Sequential") for each in opened)
+    graph = any(outer.path == call.parent and type(outer.layer).__name__ in ("Functional", "Sequential")
+                for outer in opened)
     return Step(label, words, "operation" if call.is_operation else "layer", row.offends, frames,
                 shown if isinstance(shown, np.ndarray) else None, lost, lost or _differs(went, came),
                 ("mask of the graph" if graph else "mask by hand") if by_hand else "", None,
@@ -337,8 +338,8 @@ def _spread(wanted, left, right):
     for value in np.asarray(wanted) - offsets:
         blocks.append([value, 1])
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (one, count), (other, more) = blocks[-2:]
-            blocks[-2:] = [[(one * count + other * more) / (count + more), count + more]]
+            (earlier, count), (later, more) = blocks[-2:]
+            blocks[-2:] = [[(earlier * count + later * more) / (count + more), count + more]]
     return np.concatenate([[value] * count for value, count in blocks]) + offsets
 
 
@@ -352,8 +353,8 @@ def _placed(items, links, left, right, sweeps=12):
             wanted = []
             for item in rank:
                 near = [(upper if lower == item else lower) for _, upper, lower, _ in links if item in (upper, lower)]
-                weights = [4 if isinstance(item, tuple) and isinstance(each, tuple) else 1 for each in near]
-                wanted.append(np.average([x[each] for each in near], weights=weights) if near else x[item])
+                weights = [4 if isinstance(item, tuple) and isinstance(neighbour, tuple) else 1 for neighbour in near]
+                wanted.append(np.average([x[neighbour] for neighbour in near], weights=weights) if near else x[item])
             x.update(zip(rank, _spread(wanted, [left[i] for i in rank], [right[i] for i in rank])))
     return x
 

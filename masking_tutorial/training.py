@@ -35,8 +35,8 @@ def accuracy(
         if not np.isin(labels, range(classes)).all():
             raise ValueError(f"batch {number}: the labels are {labels.min()} to {labels.max()}, "
                              f"but {classes} classes are numbered from 0 to {classes - 1}")
-        found = answers[:, 0] > 0 if answers.shape[1] == 1 else answers.argmax(axis=1)
-        right.append(found == labels)
+        predicted = answers[:, 0] > 0 if answers.shape[1] == 1 else answers.argmax(axis=1)
+        right.append(predicted == labels)
     if not right:
         raise ValueError("there is no batch, so there is no share of right answers")
     return float(np.concatenate(right).mean())
@@ -51,7 +51,7 @@ class _Stored:
         path,  # file to write, as str or Path
     ):
         "Write the outcomes as JSON, a line for each entry, rounded to a thousandth."
-        rows = ",\n".join(json.dumps([*key, found.round(3).tolist()]) for key, found in self.values.items())
+        rows = ",\n".join(json.dumps([*key, numbers.round(3).tolist()]) for key, numbers in self.values.items())
         text = f'{{"seeds": {json.dumps(self.seeds)}, "values": [\n{rows}\n]}}\n'
         pathlib.Path(path).write_text(text, encoding="utf8")
 
@@ -62,7 +62,7 @@ class _Stored:
         "Read stored outcomes."
         file = data_file("training.json") if path is None else pathlib.Path(path)
         stored = json.loads(file.read_text(encoding="utf8"))
-        return cls(stored["seeds"], {tuple(key): found for *key, found in stored["values"]})
+        return cls(stored["seeds"], {tuple(key): numbers for *key, numbers in stored["values"]})
 
 # %% ../nbs/source/training.ipynb #32a6aa62
 class Outcomes(_Stored):
@@ -74,13 +74,13 @@ class Outcomes(_Stored):
         values,  # dict from (panel, way, series), each a str, to a list with a number for each seed
     ):
         "Raises ValueError for a list that has not one number for each seed, or a number that is not from 0 to 1."
-        super().__init__(list(seeds), {tuple(key): np.array(found, float) for key, found in values.items()})
-        for key, found in self.values.items():
-            if found.shape != (len(self.seeds),):
-                raise ValueError(f"{', '.join(key)}: {found.size} numbers for {len(self.seeds)} seeds; "
+        super().__init__(list(seeds), {tuple(key): np.array(numbers, float) for key, numbers in values.items()})
+        for key, numbers in self.values.items():
+            if numbers.shape != (len(self.seeds),):
+                raise ValueError(f"{', '.join(key)}: {numbers.size} numbers for {len(self.seeds)} seeds; "
                                  "each experiment must return the same ways for every seed")
-            if not ((found >= 0) & (found <= 1)).all():
-                raise ValueError(f"{', '.join(key)}: {found} is not from 0 to 1")
+            if not ((numbers >= 0) & (numbers <= 1)).all():
+                raise ValueError(f"{', '.join(key)}: {numbers} is not from 0 to 1")
 
     def __getitem__(self, key):
         return self.values[key]
@@ -94,18 +94,18 @@ class Outcomes(_Stored):
 
     def share(self, *key):
         "Mean, lowest and highest of one entry, as a text in percent."
-        found = 100 * self.values[key]
-        return f"{found.mean():.0f}% ({found.min():.0f} to {found.max():.0f})"
+        percent = 100 * self.values[key]
+        return f"{percent.mean():.0f}% ({percent.min():.0f} to {percent.max():.0f})"
 
     def __repr__(self):
         return text_table((*key, self.share(*key)) for key in self.values)
 
     def difference(self,
-        other,   # Outcomes with at least these entries and seeds
-    ) -> float:  # 0 where both are the same
+        outcomes,  # Outcomes with at least these entries and seeds
+    ) -> float:    # 0 where both are the same
         "The largest difference to other outcomes, of all entries and seeds that are here."
-        places = [other.seeds.index(seed) for seed in self.seeds]
-        return max(float(np.abs(found - other[key][places]).max()) for key, found in self.values.items())
+        places = [outcomes.seeds.index(seed) for seed in self.seeds]
+        return max(float(np.abs(numbers - outcomes[key][places]).max()) for key, numbers in self.values.items())
 
 # %% ../nbs/source/training.ipynb #2c79c524
 def over_seeds(
@@ -139,8 +139,8 @@ def show_outcomes(
     the limits."""
     series, panels = outcomes.names(2), outcomes.names(0)
     colors = _colors_of(series, colors)
-    for key, found in outcomes.values.items():
-        if found.min() < limits[0] or found.max() > limits[1]:
+    for key, numbers in outcomes.values.items():
+        if numbers.min() < limits[0] or numbers.max() > limits[1]:
             raise ValueError(f"{', '.join(key)}: {outcomes.share(*key)} is not within the limits {limits}")
     try:
         figure, axes = new_figure(rows=len(panels), height=1.75)
@@ -167,10 +167,10 @@ def _colors_of(series, colors):
 def _draw_panel(axis, outcomes, panel, colors):
     ways, series = outcomes.names(1, panel), outcomes.names(2)
     shift = 0.36 / max(len(series) - 1, 1)
-    for (_, way, name), found in ((key, one) for key, one in outcomes.values.items() if key[0] == panel):
+    for (_, way, name), numbers in ((key, numbers) for key, numbers in outcomes.values.items() if key[0] == panel):
         y, color = ways.index(way) - 0.18 + shift * series.index(name), colors[name]
-        axis.plot([found.min(), found.max()], [y, y], color=color, linewidth=1)
-        axis.plot(found, [y] * len(found), "o", color=color, markersize=4, alpha=0.45, markeredgewidth=0)
-        axis.plot([found.mean()] * 2, [y - 0.15, y + 0.15], color=color, linewidth=2)
+        axis.plot([numbers.min(), numbers.max()], [y, y], color=color, linewidth=1)
+        axis.plot(numbers, [y] * len(numbers), "o", color=color, markersize=4, alpha=0.45, markeredgewidth=0)
+        axis.plot([numbers.mean()] * 2, [y - 0.15, y + 0.15], color=color, linewidth=2)
     axis.set(ylim=(len(ways) - 0.5, -0.5), yticks=range(len(ways)), yticklabels=ways)
     axis.set_title(panel, loc="left", fontsize=9)

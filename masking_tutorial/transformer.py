@@ -17,8 +17,8 @@ from .masks import expand_mask, valid_positions
 def _checked_positions(layer, positions, inputs):
     "Positions as int32; ValueError where they are no integers (batch, time)."
     dtype = keras.backend.standardize_dtype(positions.dtype)
-    fits = len(positions.shape) == 2 and all(one in (None, 1, size) or size is None
-                                             for one, size in zip(positions.shape, inputs.shape))
+    fits = len(positions.shape) == 2 and all(given_size in (None, 1, size) or size is None
+                                             for given_size, size in zip(positions.shape, inputs.shape))
     if not fits or "int" not in dtype:
         raise ValueError(f"layer '{layer.name}': the positions have the shape {tuple(positions.shape)} and the "
                          f"dtype {dtype}: they must be (batch, time) integers")

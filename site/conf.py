@@ -156,16 +156,16 @@ def complete_page(app, page, template, context, doctree):
     tree = context.get("furo_navigation_tree", "")
     context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
     own = "zh" if app.config.language.startswith("zh") else "en"
-    other = "en" if own == "zh" else "zh"
+    other_language = "en" if own == "zh" else "zh"
     context["own_language"] = own
-    if other not in context["languages"].split(","):
+    if other_language not in context["languages"].split(","):
         return
     there = page in headings_of(app) and "/" not in page or page == "search"
     up = "../" * page.count("/")
     context["other_language"] = {
-        "code": {"en": "en", "zh": "zh-CN"}[other],
+        "code": {"en": "en", "zh": "zh-CN"}[other_language],
         "there": there,
-        "link": f"{up}../{other}/{page if there else 'index'}.html",
+        "link": f"{up}../{other_language}/{page if there else 'index'}.html",
     }
 
 

@@ -17,8 +17,9 @@ def _packed(batch, leaves):
 
 def _flat(outputs):
     if isinstance(outputs, dict):
-        return [one for name in sorted(outputs) for one in _flat(outputs[name])]
-    return [one for part in outputs for one in _flat(part)] if isinstance(outputs, (list, tuple)) else [np.asarray(outputs, "float64")]
+        return [leaf for name in sorted(outputs) for leaf in _flat(outputs[name])]
+    return [leaf for part in outputs for leaf in _flat(part)] if isinstance(outputs, (list, tuple)) else [
+        np.asarray(outputs, "float64")]
 
 
 def _owned(batch, lengths):
@@ -26,7 +27,7 @@ def _owned(batch, lengths):
     names = list(_named(batch))
     if isinstance(lengths, dict):
         return {name: lengths.get(name) for name in names}
-    several = isinstance(batch, (dict, list, tuple)) and any(one is None or np.ndim(one) for one in lengths)
+    several = isinstance(batch, (dict, list, tuple)) and any(own is None or np.ndim(own) for own in lengths)
     return dict(zip(names, lengths, strict=True)) if several else dict.fromkeys(names, lengths)
 
 
@@ -42,7 +43,7 @@ def repadded(
     rows,          # the sequences that are wanted
     more=None,     # for each input, how many steps of padding more than the longest of the batch; None: the rows alone
     side="post",   # on which side the padding of the batch stands, and is put; or a dict by input
-    other=None,    # function of (input, its valid values, count) that gives other values for padding
+    fill=None,     # function of (input, its valid values, count) that gives other values for padding
 ):
     """The batch for some sequences, with another amount of padding or with other values there."""
     leaves, owned = {}, _owned(batch, lengths)
@@ -58,7 +59,7 @@ def repadded(
         if not valid.all():
             new[:] = leaf[~valid][0]
         there = valid_steps(own[rows], steps, where)
-        if other is not None and (values := other(name, leaf[valid], int((~there).sum()))) is not None:
+        if fill is not None and (values := fill(name, leaf[valid], int((~there).sum()))) is not None:
             new[~there] = values
         new[there] = leaf[rows][valid[rows]]
         leaves[name] = new
@@ -78,7 +79,7 @@ def leak(
     random, names, own = np.random.default_rng(seed), list(_named(batch)), _owned(batch, lengths)
     rows = list(range(len(next(iter(_named(batch).values())))))
     alone = [_flat(model(repadded(batch, lengths, [row], side=side))) for row in rows]
-    size = [max(np.abs(one[k]).max(initial=0) for one in alone) or 1.0 for k in range(len(alone[0]))]
+    size = [max(np.abs(answer[k]).max(initial=0) for answer in alone) or 1.0 for k in range(len(alone[0]))]
 
     # inputs of the same lengths and steps are parts of one sequence, and grow together
     groups = {}
@@ -93,9 +94,9 @@ def leak(
         drawn = values[random.integers(len(values), size=count)]
         return drawn * 3 + random.normal(size=drawn.shape) if drawn.dtype.kind == "f" else drawn
 
-    def cut(part, one, steps):
+    def cut(part, expected, steps):
         """An axis that is longer than for the sequence alone is time."""
-        for axis, length in enumerate(one.shape):
+        for axis, length in enumerate(expected.shape):
             if part.shape[axis] != length:
                 # with several sides, that of the input with as many steps
                 where = side[steps[part.shape[axis]]] if isinstance(side, dict) else side
@@ -107,26 +108,26 @@ def leak(
     for more in [{}] + [dict.fromkeys(group, extra) for group in growing for extra in amounts]:
         more = {name: more.get(name, 0) for name in names}
         steps = {np.shape(leaf)[1] + more[name]: name for name, leaf in _named(batch).items() if own[name] is not None}
-        for other in [None] + [garbage] * bool(spoiled):
-            outputs = _flat(model(repadded(batch, lengths, rows, more, side, other)))
+        for fill in [None] + [garbage] * bool(spoiled):
+            outputs = _flat(model(repadded(batch, lengths, rows, more, side, fill)))
             for row in rows:
-                for k, one in enumerate(alone[row]):
-                    difference = np.abs(cut(outputs[k][row], one[0], steps) - one[0]).max(initial=0)
+                for k, expected in enumerate(alone[row]):
+                    difference = np.abs(cut(outputs[k][row], expected[0], steps) - expected[0]).max(initial=0)
                     worst = float(np.maximum(worst, difference / size[k]))  # NaN stays NaN
     return worst
 
 
-def apart(one, other):
+def apart(actual, expected):
     """The largest difference of two answers of one shape, as a share of the largest value of the second."""
     return max(float(np.abs(a - b).max(initial=0) / (np.abs(b).max(initial=0) or 1.0))
-               for a, b in zip(_flat(one), _flat(other), strict=True))
+               for a, b in zip(_flat(actual), _flat(expected), strict=True))
 
 
 def change_alone(model, mended, batch, lengths, side="post"):
     """The largest difference of two models for any sequence alone without padding, as a share of the largest answer."""
     rows = range(len(next(iter(_named(batch).values()))))
     alone = [repadded(batch, lengths, [row], side=side) for row in rows]
-    return max(apart(mended(one), model(one)) for one in alone)
+    return max(apart(mended(sequence), model(sequence)) for sequence in alone)
 
 
 def evaluated(model, batch, targets, lengths, more, sample_weight=None):

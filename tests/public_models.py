@@ -112,13 +112,13 @@ def change_without_padding(model, mended, case):
 @contextmanager
 def unrolled(model):
     "Recurrent layers as loops of Python: run eagerly, those of TensorFlow take several times as long."
-    found = list(recurrent_layers(model))
-    for layer in found:
+    recurrent = list(recurrent_layers(model))
+    for layer in recurrent:
         layer.unroll = True
     try:
         yield
     finally:
-        for layer in found:
+        for layer in recurrent:
             layer.unroll = False
 
 
@@ -344,7 +344,7 @@ def last_step(random):
 
 def operation(model, kind):
     "The name that Keras gave to the operation of a kind."
-    return next(each.name for each in model.operations if type(each).__name__ == kind)
+    return next(node.name for node in model.operations if type(node).__name__ == kind)
 
 
 @case

@@ -39,11 +39,11 @@ class Made:
     options: dict = field(default_factory=dict)
 
     def layer(self, name=None):
-        options = {key: one.layer() if isinstance(one, Made) else one for key, one in self.options.items()}
+        options = {key: value.layer() if isinstance(value, Made) else value for key, value in self.options.items()}
         return self.kind(**options, **({"name": name} if name else {}))
 
     def __str__(self):
-        options = ", ".join(f"{key}={getattr(one, '__name__', None) or one}" for key, one in self.options.items())
+        options = ", ".join(f"{key}={getattr(value, '__name__', None) or value}" for key, value in self.options.items())
         return f"{self.kind.__name__}({options})"
 
 
@@ -77,10 +77,10 @@ class Group:
         ones = np.arange(steps) < self.lengths[list(rows)][:, None]
         return ones if self.side == "post" else ones[:, ::-1]
 
-    def valid(self, one, row):
+    def valid(self, array, row):
         "The valid steps of one row."
         length = self.lengths[row]
-        return one[:length] if self.side == "post" else one[len(one) - length:]
+        return array[:length] if self.side == "post" else array[len(array) - length:]
 
 
 @dataclass
@@ -212,8 +212,8 @@ class Net(keras.Model):
 
     def call(self, inputs):
         values = run(self.inside, self.parts, unpacked(self.structure, self.sources, inputs))
-        found = [values[name] for name in self.gives]
-        return found if len(found) > 1 else found[0]
+        outputs = [values[name] for name in self.gives]
+        return outputs if len(outputs) > 1 else outputs[0]
 
 
 @dataclass
@@ -257,7 +257,8 @@ def build(plan, form, weights=None):
         "Note which names Keras gives to the parts of an operation that is a fault."
         if step.name in plan.planted and not step.made:
             graph = keras.Model([values[name] for name in step.takes], values[step.gives])
-            operations[step.name] = {one.name for one in graph.operations if not isinstance(one, L.Layer)}
+            operations[step.name] = {
+                operation.name for operation in graph.operations if not isinstance(operation, L.Layer)}
 
     def part(name):
         "What is nested."
@@ -289,8 +290,8 @@ def build(plan, form, weights=None):
             model = keras.Sequential([*entries.values(), *layers.values()])
         else:
             values = run(steps, layers, dict(entries), seen)
-            found = [values[value.name] for value in plan.outputs]
-            model = keras.Model(packed(form.structure, entries), found if len(found) > 1 else found[0])
+            outputs = [values[value.name] for value in plan.outputs]
+            model = keras.Model(packed(form.structure, entries), outputs if len(outputs) > 1 else outputs[0])
     else:
         model = Net(steps, form.structure, list(plan.sources), [value.name for value in plan.outputs])
         layers = model.parts
@@ -363,7 +364,7 @@ class Truth:
     @property
     def clear(self):
         "Whether each difference is either rounding or large, and values that are not known as padding prove no more."
-        return (self.alone and not any(NOTHING < one < SOMETHING for one in (*self.sizes, self.unknown))
+        return (self.alone and not any(NOTHING < size < SOMETHING for size in (*self.sizes, self.unknown))
                 and (self.unknown <= NOTHING or self.leaks or self.mixes))
 
     @property
@@ -379,10 +380,11 @@ class Truth:
     @property
     def broken(self):
         "Whether any clause of the promise is broken."
-        return self.mask or any(one > SOMETHING for one in self.sizes)
+        return self.mask or any(size > SOMETHING for size in self.sizes)
 
     def __str__(self):
-        return ", ".join(f"{name} {one:.0e}" for name, one in vars(self).items() if one and name != "alone") or "nothing"
+        return ", ".join(
+            f"{name} {size:.0e}" for name, size in vars(self).items() if size and name != "alone") or "nothing"
 
 
 class Meter:
@@ -406,8 +408,8 @@ class Meter:
         try:
             outputs = self.built.model(batch, **options)
         finally:
-            for one in changed:
-                del one["call"]
+            for attributes in changed:
+                del attributes["call"]
         self.outputs = outputs
         return self.cut(outputs, rows)
 
@@ -415,43 +417,45 @@ class Meter:
         "Put other values at padded steps of what a layer returns, until its `call` is taken off again."
         def call(*args, **kwargs):
             outputs = type(layer).call(layer, *args, **kwargs)
-            others = self.random.normal(size=outputs.shape, scale=3).astype("float32")
-            return ops.where(valid[:, :, None], outputs, others)
+            garbage = self.random.normal(size=outputs.shape, scale=3).astype("float32")
+            return ops.where(valid[:, :, None], outputs, garbage)
 
         vars(layer)["call"] = call
 
     def cut(self, outputs, rows):
-        found = {}
+        answers = {}
         for number, (value, output) in enumerate(zip(self.plan.outputs, keras.tree.flatten(outputs), strict=True)):
             for place, row in enumerate(rows):
-                one = output[place]
-                found[number, row] = self.plan.groups[value.group].valid(one, row) if value.group else one
-        return found
+                answer = output[place]
+                answers[number, row] = self.plan.groups[value.group].valid(answer, row) if value.group else answer
+        return answers
 
-    def difference(self, found, expected):
-        found, expected = ({key: np.asarray(one) for key, one in ones.items()} for ones in (found, expected))
+    def difference(self, answers, expected):
+        answers, expected = (
+            {key: np.asarray(answer) for key, answer in by_row.items()} for by_row in (answers, expected))
         scales, worst = Counter(), 0.0
-        for (number, _), one in expected.items():
-            scales[number] = max(scales[number], float(np.abs(one).max()))
-        for key, one in found.items():
-            if not (np.isfinite(one).all() and np.isfinite(expected[key]).all()):
+        for (number, _), answer in expected.items():
+            scales[number] = max(scales[number], float(np.abs(answer).max()))
+        for key, answer in answers.items():
+            if not (np.isfinite(answer).all() and np.isfinite(expected[key]).all()):
                 return float("inf")
-            worst = max(worst, float(np.abs(one - expected[key]).max()) / (scales[key[0]] or 1.0))
+            worst = max(worst, float(np.abs(answer - expected[key]).max()) / (scales[key[0]] or 1.0))
         return worst
 
     def only_rounding(self, answers):
         "Whether an output holds nothing but rounding, as the mean over time does behind a normalization over time."
         largest = Counter()
-        for (number, _), one in answers.items():
-            largest[number] = max(largest[number], float(np.abs(one).max()))
-        return any(0 < one < NOTHING for one in largest.values())
+        for (number, _), answer in answers.items():
+            largest[number] = max(largest[number], float(np.abs(answer).max()))
+        return any(0 < size < NOTHING for size in largest.values())
 
     def alone(self, more=0):
         "Each sequence alone, without padding or with `more` steps of it."
-        found = {}
+        answers = {}
         for row in range(self.plan.rows):
-            found |= self.answers([row], {name: group.lengths[row] + more for name, group in self.plan.groups.items()})
-        return found
+            answers |= self.answers(
+                [row], {name: group.lengths[row] + more for name, group in self.plan.groups.items()})
+        return answers
 
     def amounts(self):
         "Several amounts of padding, for all inputs together and one after the other."
@@ -482,15 +486,15 @@ class Meter:
             truth.amount = float("nan")
         else:
             alone = self.alone()
-            truth.alone = all(np.isfinite(one).all() for one in alone.values()) and not self.only_rounding(alone)
+            truth.alone = all(np.isfinite(answer).all() for answer in alone.values()) and not self.only_rounding(alone)
             truth.amount = max(self.difference(self.answers(steps=steps), alone) for steps in self.amounts())
         if self.known:
             truth.content = self.difference(self.answers(spoils=self.known), base)
         if self.unknown:
             truth.unknown = self.difference(self.answers(spoils=self.unknown), base)
         kept = range(plan.rows // 2)
-        others = self.answers(data=self.other_data(kept))
-        truth.neighbours = self.difference({key: one for key, one in others.items() if key[1] in kept}, base)
+        answers = self.answers(data=self.other_data(kept))
+        truth.neighbours = self.difference({key: answer for key, answer in answers.items() if key[1] in kept}, base)
         if truth.mixes and not plan.one_length:
             # neighbours change the answers, too: what padding does is seen where there are none
             truth.amount = self.difference(self.alone(3), alone)
@@ -503,9 +507,10 @@ class Meter:
 
     def other_data(self, kept):
         "Other sequences of the same lengths, where a row is not to be kept."
-        draw = {"ids": lambda one, most: self.random.integers(1, most, one.shape).astype(one.dtype),
-                "floats": lambda one, _: self.random.normal(size=one.shape).astype(one.dtype), "mask": lambda one, _: one}
-        return {name: [one if row in kept else draw[source.kind](one, source.most) for row, one in enumerate(source.rows)]
+        draw = {"ids": lambda x, most: self.random.integers(1, most, x.shape).astype(x.dtype),
+                "floats": lambda x, _: self.random.normal(size=x.shape).astype(x.dtype), "mask": lambda x, _: x}
+        return {name: [sequence if row in kept else draw[source.kind](sequence, source.most)
+                       for row, sequence in enumerate(source.rows)]
                 for name, source in self.plan.sources.items()}
 
     def wrong_mask(self, outputs):
@@ -531,33 +536,34 @@ class Meter:
         kept = [layer.get_weights() for layer in moving]
         rates = [(layer, layer.rate) for layer in self.layers if isinstance(layer, L.Dropout)]
 
-        def found(**options):
+        def answers_with(**options):
             answers = self.answers(**options, training=True)
             for number, (layer, weights) in enumerate(zip(moving, kept)):
-                answers |= {(f"moving {number} {place}", 0): one for place, one in enumerate(layer.get_weights())}
+                answers |= {(f"moving {number} {place}", 0): weight for place, weight in enumerate(layer.get_weights())}
                 layer.set_weights(weights)
             return answers
 
         for layer, _ in rates:
             layer.rate = 0.0
-        base = found()
-        worst = max(self.difference(found(**options), base) for options in self.variations())
+        base = answers_with()
+        worst = max(self.difference(answers_with(**options), base) for options in self.variations())
         for layer, rate in rates:
             layer.rate = rate
         return worst
 
     def gradients(self, base):
-        weights = list({id(one): one.value for layer in self.layers for one in layer.trainable_variables}.values())
-        pull = {key: self.random.normal(size=one.shape).astype("float32") for key, one in base.items()}
+        weights = list({id(weight): weight.value
+                        for layer in self.layers for weight in layer.trainable_variables}.values())
+        pull = {key: self.random.normal(size=answer.shape).astype("float32") for key, answer in base.items()}
 
-        def found(**options):
+        def gradients_with(**options):
             with tf.GradientTape() as tape:
-                total = sum(tf.reduce_sum(one * pull[key]) for key, one in self.answers(**options).items())
-            return {("weights", number): np.zeros(1) if one is None else tf.convert_to_tensor(one)
-                    for number, one in enumerate(tape.gradient(total, weights))}
+                total = sum(tf.reduce_sum(answer * pull[key]) for key, answer in self.answers(**options).items())
+            return {("weights", number): np.zeros(1) if gradient is None else tf.convert_to_tensor(gradient)
+                    for number, gradient in enumerate(tape.gradient(total, weights))}
 
-        base = found()
-        return max(self.difference(found(**options), base) for options in self.variations())
+        base = gradients_with()
+        return max(self.difference(gradients_with(**options), base) for options in self.variations())
 
     def first_leak(self):
         "The name of the first step of the plan whose valid steps depend on padding."
@@ -565,7 +571,8 @@ class Meter:
 
         def values(rows, steps):
             batch = unpacked(self.form.structure, list(plan.sources), batch_of(plan, self.form, rows, steps))
-            return run(plan.steps, self.built.layers, {name: ops.convert_to_tensor(one) for name, one in batch.items()})
+            return run(plan.steps, self.built.layers,
+                       {name: ops.convert_to_tensor(array) for name, array in batch.items()})
 
         together = values(range(plan.rows), steps_of(plan, 2))
         alone = [values([row], {name: group.lengths[row] for name, group in plan.groups.items()})
@@ -573,9 +580,9 @@ class Meter:
         for step in plan.steps:
             value, _, dtype = plan.values[step.gives]
             for row in range(plan.rows if dtype == "float32" else 0):
-                one, other = np.asarray(together[step.gives][row]), np.asarray(alone[row][step.gives][0])
-                one = plan.groups[value.group].valid(one, row) if value.group else one
-                if not np.abs(one - other).max() <= SOMETHING * np.abs(other).max():
+                output, expected = np.asarray(together[step.gives][row]), np.asarray(alone[row][step.gives][0])
+                output = plan.groups[value.group].valid(output, row) if value.group else output
+                if not np.abs(output - expected).max() <= SOMETHING * np.abs(expected).max():
                     return step.name
         return None
 
@@ -597,7 +604,7 @@ def new_source(plan, name, group, kind, size=None, steps=None, least=1, most=IDS
     rows = []
     for row in range(plan.rows):
         length = plan.groups[group].lengths[row] if group else steps
-        shape = tuple(int(one) for one in (length, size) if one is not None)
+        shape = tuple(int(dimension) for dimension in (length, size) if dimension is not None)
         rows.append(np.ones(shape, dtype or "bool") if kind == "mask" else
                     plan.random.normal(size=shape).astype("float32") if kind == "floats" else
                     plan.random.integers(least, most, shape).astype("int32"))
@@ -833,8 +840,8 @@ def changed_by_layer(plan, x, kind):
 
 
 def inverted_by_hand(plan, x, kind):
-    other = plan.add(own.inverse, x.told, dtype="bool", planted=kind)
-    y = plan.pick(recurrent, cedar, birch)(plan, replace(x, told=other))
+    inverted = plan.add(own.inverse, x.told, dtype="bool", planted=kind)
+    y = plan.pick(recurrent, cedar, birch)(plan, replace(x, told=inverted))
     plan.planted = (*plan.planted, last_name(plan))
     return replace(y, told=x.told)
 
@@ -1029,12 +1036,12 @@ def beside_one_that_is_never_padded(plan, fault, side):
     if plan.chance(0.3):
         steps = plan.groups["steps"].steps
     if plan.chance(0.35):
-        other = plan.add(L.Dense, new_source(plan, "context", None, "floats", size), to=4, units=4)
+        static = plan.add(L.Dense, new_source(plan, "context", None, "floats", size), to=4, units=4)
     else:
-        other = new_source(plan, "window", None, "floats", size, steps)
-        other = plan.add(L.Conv1D, other, to=4, filters=4, kernel_size=3) if plan.chance(0.4) else other
-        other = plan.add(plan.pick(L.GlobalMaxPooling1D, L.GlobalAveragePooling1D), other, time=False)
-    return x, plan.add(L.Concatenate, pool, other, to=pool.size + other.size)
+        static = new_source(plan, "window", None, "floats", size, steps)
+        static = plan.add(L.Conv1D, static, to=4, filters=4, kernel_size=3) if plan.chance(0.4) else static
+        static = plan.add(plan.pick(L.GlobalMaxPooling1D, L.GlobalAveragePooling1D), static, time=False)
+    return x, plan.add(L.Concatenate, pool, static, to=pool.size + static.size)
 
 
 def two_that_are_aligned(plan, fault, side):
@@ -1042,16 +1049,16 @@ def two_that_are_aligned(plan, fault, side):
     group = new_group(plan, "steps", side)
     x = front(plan, group, "words", mode, fault.write if fault and fault.place == "front" else None)
     if plan.chance(0.5) or mode == "by hand":
-        other = new_source(plan, "segments", group, "ids", least=0, most=3)
-        other = plan.add(L.Embedding, other, to=x.size, input_dim=3, output_dim=x.size)
+        segments = new_source(plan, "segments", group, "ids", least=0, most=3)
+        segments = plan.add(L.Embedding, segments, to=x.size, input_dim=3, output_dim=x.size)
         plan.spoils.append(Spoil(group, last_name(plan), True, known=False))
-        x = plan.add(own.Maple, x, other)
+        x = plan.add(own.Maple, x, segments)
     else:
-        other = front(plan, group, "tags", mode)
+        tags = front(plan, group, "tags", mode)
         if plan.chance(0.5):
-            x = plan.add(L.Concatenate, x, other, to=x.size + other.size)
+            x = plan.add(L.Concatenate, x, tags, to=x.size + tags.size)
         else:
-            x = plan.add(plan.pick(L.Add, L.Multiply, L.Average), x, plan.add(L.Dense, other, to=x.size, units=x.size))
+            x = plan.add(plan.pick(L.Add, L.Multiply, L.Average), x, plan.add(L.Dense, tags, to=x.size, units=x.size))
         if plan.kind == "no mask made":  # it is the merge that makes a wrong mask of one and none
             plan.planted = (*plan.planted, last_name(plan))
     fault = fault if fault and fault.place != "front" else None
@@ -1059,8 +1066,8 @@ def two_that_are_aligned(plan, fault, side):
 
 
 def two_groups(plan, side, names):
-    other = side if plan.chance(0.85) else {"pre": "post", "post": "pre"}[side]
-    return [new_group(plan, name, one) for name, one in zip(names, (side, other))]
+    second_side = side if plan.chance(0.85) else {"pre": "post", "post": "pre"}[side]
+    return [new_group(plan, name, padding) for name, padding in zip(names, (side, second_side))]
 
 
 def two_side_by_side(plan, fault, side):
@@ -1143,7 +1150,7 @@ def drawn_form(plan):
 def parts_of(plan):
     "Ranges of steps that take one value from outside, and give one to it."
     given = {value.name for value in plan.outputs}
-    found = []
+    ranges = []
     for first in range(len(plan.steps)):
         for last in range(first + 1, len(plan.steps)):
             inside, rest = plan.steps[first:last + 1], plan.steps[:first] + plan.steps[last + 1:]
@@ -1152,8 +1159,8 @@ def parts_of(plan):
             needed = given | {name for step in rest for name in step.takes}
             chained = inside[0].takes == tuple(taken) and all(set(step.takes) & (made | taken) for step in inside)
             if len(taken) == 1 and chained and made & needed == {inside[-1].gives} and last - first < len(plan.steps) - 1:
-                found.append((first, last))
-    return found
+                ranges.append((first, last))
+    return ranges
 
 
 def options_of(plan, form):
@@ -1195,8 +1202,8 @@ class Case:
     @property
     def leaks(self):
         "Whether find_leaks has something to find; None where nothing in a forward pass shows what is broken."
-        found = self.truth.leaks or self.truth.mixes
-        return None if self.truth.broken and not found else found
+        visible = self.truth.leaks or self.truth.mixes
+        return None if self.truth.broken and not visible else visible
 
     def is_named(self, *words):
         "Whether one of these is the culprit: names with `/` between them, or the text of a line of code."
@@ -1230,12 +1237,14 @@ def attempted(seed, random, fault, small, log):
     trained = plan.chance(0.6)
     if trained:  # what begins as zeros is none afterwards
         for layer in built.layers.values():
-            layer.set_weights([plan.random.normal(size=one.shape, scale=0.3) if one.size and not one.any() else one
-                               for one in layer.get_weights()])
+            layer.set_weights([plan.random.normal(size=weight.shape, scale=0.3)
+                               if weight.size and not weight.any() else weight
+                               for weight in layer.get_weights()])
     free = form
     if form.fixed and not plan.one_length:
         free = replace(form, fixed=False)
-    twin = built if free is form else build(plan, free, {name: one.get_weights() for name, one in built.layers.items()})
+    twin = built if free is form else build(
+        plan, free, {name: layer.get_weights() for name, layer in built.layers.items()})
     meter = Meter(plan, free, twin)
     truth = meter.measured()
     kind = fault.kind if fault else "sound"

@@ -127,12 +127,13 @@ def apart(a, b):
 
 
 def compared(strategy, loss, options):
-    one, shown, evaluated, played = trained(None, loss, **options)
+    single, shown, evaluated, played = trained(None, loss, **options)
     several, shown_there, evaluated_there, _ = trained(strategy, loss, **options)
     return {
-        "largest": float(max(np.abs(each).max() for each in one)), "apart": apart(one, several), "played": apart(several, played),
+        "largest": float(max(np.abs(change).max() for change in single)),
+        "apart": apart(single, several), "played": apart(several, played),
         "shown": [shown, shown_there], "loss": [evaluated["loss"], evaluated_there["loss"]],
-        "metric": [each.get("metric", 0.0) for each in (evaluated, evaluated_there)],
+        "metric": [scores.get("metric", 0.0) for scores in (evaluated, evaluated_there)],
     }  # fmt: skip
 
 

@@ -39,8 +39,8 @@ def of_process(rank, meeting, results):
     distributed.destroy_process_group()
 
 
-def apart(found, truth):
-    return max(abs(found[0] - truth[0]), *(float(np.abs(a - b).max()) for a, b in zip(found[1], truth[1])))
+def apart(result, truth):
+    return max(abs(result[0] - truth[0]), *(float(np.abs(a - b).max()) for a, b in zip(result[1], truth[1])))
 
 
 if __name__ == "__main__":
@@ -48,5 +48,6 @@ if __name__ == "__main__":
     multiprocessing.spawn(of_process, (sys.argv[1], results), nprocs=2)
     of_processes = [results.get() for _ in range(2)]
     truth = {name: step(LOSSES["plain"](), ids, Y) for name, ids in BATCHES.items()}
-    print(json.dumps({loss: {name: [apart(found[name, loss], truth[name]) for found in of_processes] for name in BATCHES}
+    print(json.dumps({loss: {name: [apart(result[name, loss], truth[name]) for result in of_processes]
+                             for name in BATCHES}
                       for loss in LOSSES}))  # fmt: skip

@@ -13,7 +13,7 @@ from masking_tutorial.atlas import FATES, Atlas, LayerRow, layer_atlas, survey_l
 from masking_tutorial.mask_generation import get_mask
 
 ATLAS = layer_atlas()
-CLASSES = {one for one in vars(layers).values() if inspect.isclass(one)}
+CLASSES = {member for member in vars(layers).values() if inspect.isclass(member)}
 
 
 # The stored data.
@@ -246,8 +246,8 @@ def test_the_survey_leaves_states_and_generators_as_they_were():
     noise(x, training=True)
     before = [variable.numpy() for variable in layer.variables + noise.variables]
     states = random.getstate(), np.random.get_state()[1].tolist(), layers.Layer.__call__
-    for one in (layer, stateful, noise):
-        survey_layer(one, x)
+    for surveyed in (layer, stateful, noise):
+        survey_layer(surveyed, x)
     assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, layer.variables + noise.variables))
     assert all(not ops.any(state) for state in stateful.states)
     assert states == (random.getstate(), np.random.get_state()[1].tolist(), layers.Layer.__call__)
@@ -308,9 +308,9 @@ def test_a_class_of_the_same_name_is_not_taken_for_that_of_keras():
 
 
 def test_each_class_can_be_looked_up_by_all_its_names():
-    for name, one in vars(layers).items():
-        if inspect.isclass(one):
-            assert layer_atlas(name) == layer_atlas(one) != [], name
+    for name, member in vars(layers).items():
+        if inspect.isclass(member):
+            assert layer_atlas(name) == layer_atlas(member) != [], name
 
 
 def test_an_unknown_name_is_not_surveyed():
@@ -332,8 +332,8 @@ def test_classes_of_a_later_keras_are_tried_and_listed(monkeypatch):
         def __init__(self, much):
             super().__init__()
 
-    for one in (NewLayer, NeedsMuch):
-        monkeypatch.setattr(layers, one.__name__, one, raising=False)
+    for new_class in (NewLayer, NeedsMuch):
+        monkeypatch.setattr(layers, new_class.__name__, new_class, raising=False)
     passed, listed = survey_layers(["NewLayer", "NeedsMuch"])
     assert (passed.fate, passed.call) == ("passes", "NewLayer()")
     assert listed.fate == "not surveyed" and "missing 1 required positional argument: 'much'" in listed.note

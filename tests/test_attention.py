@@ -334,19 +334,19 @@ def test_query_without_keys_takes_nothing(compiled):
     layer, allowed = block(), np.ones((3, 6, 6), bool)
     allowed[:, 2] = False
     run = tf.function(lambda x: layer(x, attention_mask=allowed), jit_compile=compiled)
-    other = VECTORS[::-1].copy()
-    other[:, 2] = VECTORS[:, 2]
-    assert np.array_equal(run(tf.constant(VECTORS))[:, 2], run(tf.constant(other))[:, 2])
+    reordered = VECTORS[::-1].copy()
+    reordered[:, 2] = VECTORS[:, 2]
+    assert np.array_equal(run(tf.constant(VECTORS))[:, 2], run(tf.constant(reordered))[:, 2])
 
 
 def test_dropout_acts_in_training_only():
     layer = block(dropout=0.5)
     assert np.array_equal(layer(VECTORS), layer(VECTORS))
-    for other in range(2):  # each of the two parts has dropout
+    for part in range(2):  # each of the two parts has dropout
         rates = [drop.rate for drop in layer.drops]
-        layer.drops[other].rate = 0
+        layer.drops[part].rate = 0
         assert not np.allclose(layer(VECTORS, training=True), layer(VECTORS, training=True))
-        layer.drops[other].rate = rates[other]
+        layer.drops[part].rate = rates[part]
     assert np.array_equal(ops.convert_to_numpy(layer(VECTORS, mask=VALID, training=True))[~VALID], np.zeros((4, 8)))
 
 

@@ -299,8 +299,8 @@ def test_two_axes_of_one_input_have_lengths_of_their_own():
     rows, columns = Axis((0,), np.array([1, 2]), 2, "post", ""), Axis((1,), np.array([2, 1]), 3, "post", "")
     ids = np.array([[1, 2, 0], [3, 0, 0]])
     batch = Batch([leaf, ids], ("cross", "ids"), (leaf, ids), (rows, columns), (), (), (), {0: {2: columns}})
-    assert [each.tolist() for each in batch.arrange([0], more=None)] == [[[[1, 2]]], [[1, 2]]]
-    assert [each.tolist() for each in batch.arrange([1], more=None)] == [[[[3], [4]]], [[3]]]
+    assert [array.tolist() for array in batch.arrange([0], more=None)] == [[[[1, 2]]], [[1, 2]]]
+    assert [array.tolist() for array in batch.arrange([1], more=None)] == [[[[3], [4]]], [[3]]]
     cross, ids = batch.arrange([0], more=1, vary=[columns])
     assert cross.tolist() == [[[1, 2, 0, 0], [0, 0, 0, 0]]] and ids.tolist() == [[1, 2, 0, 0]]
 
@@ -349,7 +349,7 @@ def test_floats_are_told_by_the_name_of_their_type(dtype, answer):
 
 
 def lengths_batch(*lengths, steps=10):
-    axes = tuple(Axis((n,), np.array(each), steps, "post", "") for n, each in enumerate(lengths))
+    axes = tuple(Axis((n,), np.array(of_axis), steps, "post", "") for n, of_axis in enumerate(lengths))
     return Batch([], (), (np.zeros((len(lengths[0]), steps)),), axes, (), ())
 
 
@@ -1132,19 +1132,20 @@ def test_a_maker_that_marks_nothing_is_sound_where_there_is_no_zero():
 
 
 def test_each_mask_belongs_to_the_input_that_its_maker_reads():
-    one, two = Maker(SHORT.astype(bool), "one"), Maker(LONG.astype(bool), "two")
-    batch = read(lambda x: [one(x["b"]), two(x["a"])], {"a": SOURCE, "b": TARGET})
+    first, second = Maker(SHORT.astype(bool), "one"), Maker(LONG.astype(bool), "two")
+    batch = read(lambda x: [first(x["b"]), second(x["a"])], {"a": SOURCE, "b": TARGET})
     assert sorted(found(batch)) == [(["a"], [1, 3, 2], "post", "from the mask that 'two' makes"), (["b"], [2, 1, 3], "post", "from the mask that 'one' makes")]
 
 
 def test_the_first_maker_of_an_input_counts():
-    one, two = Maker(SHORT.astype(bool), "one"), Maker(LONG.astype(bool), "two")
-    assert found(read(lambda x: [one(x), two(x)], SOURCE)) == [(["the batch"], [2, 1, 3], "post", "from the mask that 'one' makes")]
+    first, second = Maker(SHORT.astype(bool), "one"), Maker(LONG.astype(bool), "two")
+    assert found(read(lambda x: [first(x), second(x)], SOURCE)) == [
+        (["the batch"], [2, 1, 3], "post", "from the mask that 'one' makes")]
 
 
 def test_a_layer_that_hands_a_mask_on_makes_none():
-    one, two = Maker(SHORT.astype(bool), "one"), Maker(LONG.astype(bool), "two")
-    assert found(read(lambda x: two(one(x)), SOURCE))[0][3] == "from the mask that 'one' makes"
+    first, second = Maker(SHORT.astype(bool), "one"), Maker(LONG.astype(bool), "two")
+    assert found(read(lambda x: second(first(x)), SOURCE))[0][3] == "from the mask that 'one' makes"
 
 
 def test_a_maker_that_reads_what_an_operation_gave_speaks_for_an_input_of_its_steps():

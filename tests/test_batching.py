@@ -72,16 +72,16 @@ def test_the_number_of_batches_is_the_same_in_every_epoch(lengths, options, epoc
 
 @given(lengths=lengths_of_some, options=plan_options(), epoch=st.integers(0, 3))
 def test_a_plan_depends_on_seed_and_epoch_alone(lengths, options, epoch):
-    one, two = (plan_batches(lengths, epoch=epoch, **options) for _ in range(2))
-    assert [batch.tolist() for batch in one] == [batch.tolist() for batch in two]
+    first, second = (plan_batches(lengths, epoch=epoch, **options) for _ in range(2))
+    assert [batch.tolist() for batch in first] == [batch.tolist() for batch in second]
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"epoch": 1}])
 @pytest.mark.parametrize("window", [1, 100, None])
 def test_another_seed_or_epoch_gives_another_plan(change, window):
     lengths = np.random.default_rng(0).integers(1, 30, 1000)
-    one, two = (plan_batches(lengths, 32, window=window, **options) for options in ({}, change))
-    assert [sorted(batch) for batch in one] != [sorted(batch) for batch in two]
+    first, second = (plan_batches(lengths, 32, window=window, **options) for options in ({}, change))
+    assert [sorted(batch) for batch in first] != [sorted(batch) for batch in second]
 
 
 def test_the_order_of_the_batches_is_shuffled_too():
@@ -420,9 +420,10 @@ def test_batches_are_padded_sequences_with_their_columns(lengths, options, maxle
     batches.set_epoch(epoch)
     seen = []
     for number, ((x, mask), y, weights) in enumerate(batches):
-        kept = [min(lengths[one], maxlen or 99) for one in y]
+        kept = [min(lengths[row], maxlen or 99) for row in y]
         steps = -(-max(kept) // options["multiple"]) * options["multiple"]
-        cut = [sequences[one][-count:] if truncating == "pre" else sequences[one][:count] for one, count in zip(y, kept)]
+        cut = [sequences[row][-count:] if truncating == "pre" else sequences[row][:count]
+               for row, count in zip(y, kept)]
         np.testing.assert_array_equal(x, pad_sequences(cut, steps, padding=padding, value=-1))
         np.testing.assert_array_equal(mask, x != -1)
         np.testing.assert_array_equal(weights, -y)
@@ -482,9 +483,9 @@ def test_a_dataset_has_the_batches_of_the_loop_epoch_after_epoch(columns, with_m
     for _ in range(2):
         for there, here in zip(dataset, loop, strict=True):
             tf.nest.assert_same_structure(there, here)
-            for one, other in zip(tf.nest.flatten(there), tf.nest.flatten(here), strict=True):
-                np.testing.assert_array_equal(one, other)
-                assert one.dtype == other.dtype
+            for tensor, expected in zip(tf.nest.flatten(there), tf.nest.flatten(here), strict=True):
+                np.testing.assert_array_equal(tensor, expected)
+                assert tensor.dtype == expected.dtype
     assert all(spec.shape[0] is None for spec in tf.nest.flatten(dataset.element_spec))
 
 
@@ -591,7 +592,7 @@ def test_a_dataset_leaves_the_steps_of_tags_open(columns):
     features = [np.ones((length, 2), "float32") for length in lengths]
     batches = Batches(sequences_of(lengths), sequences_of(lengths), features, np.ones((30, 4)), batch_size=4)
     spec = batches.as_dataset().element_spec
-    assert [one.shape.as_list() for one in spec] == [[None, None], [None, None], [None, None, 2], [None, 4]]
+    assert [tensor.shape.as_list() for tensor in spec] == [[None, None], [None, None], [None, None, 2], [None, 4]]
     for x, tags, *_ in batches.as_dataset():
         np.testing.assert_array_equal(x, tags)
 
@@ -651,9 +652,10 @@ def test_tags_that_were_padded_before_are_refused(side, steps, value):
         Batches(sequences_of([3, 5, 2]), np.arange(3), padded, batch_size=2)
     with pytest.raises(ValueError, match=message):
         Batches(sequences_of([3, 5, 2]), np.arange(3), padded.tolist(), batch_size=2)
-    one, two = (Batches(sequences_of([3, 5, 2]), padded, batch_size=3, per_step=per_step) for per_step in (False, [False]))
-    np.testing.assert_array_equal(one[0][1], two[0][1])
-    assert one[0][1].shape == (3, steps)
+    scalar, listed = (Batches(sequences_of([3, 5, 2]), padded, batch_size=3, per_step=per_step)
+                      for per_step in (False, [False]))
+    np.testing.assert_array_equal(scalar[0][1], listed[0][1])
+    assert scalar[0][1].shape == (3, steps)
 
 
 @pytest.mark.parametrize(
@@ -794,8 +796,8 @@ def test_a_memory_mapped_file_is_opened_by_the_worker_and_not_copied_to_it(tmp_p
     sizes = [len(pickle.dumps(source)) for source in (batches, in_memory)]
     assert sizes[1] - sizes[0] > 790_000  # of the 800,000 bytes in the files
     there = pickle.loads(pickle.dumps(batches))
-    for expected, found in zip(batches[3], there[3], strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for expected, rows in zip(batches[3], there[3], strict=True):
+        np.testing.assert_array_equal(rows, expected)
     assert isinstance(there.reader.values, np.memmap) and there.reader.values.mode == "r"
     part = Batches(values[10:], offsets=range(49_991), batch_size=100)  # not the whole file
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(part))[3], part[3])
@@ -918,9 +920,9 @@ def test_a_stream_gives_every_sequence_once_window_by_window(lengths, options, c
     for start in range(0, len(lengths), window):
         assert sorted(seen[start : start + window]) == list(numbers[start : start + window])
     for batch in batches:
-        x, *others = batch if columns else (batch,)
-        assert x.size <= (options["token_budget"] or 10**6) and len(others) == columns
-        for sign, column in zip((1, -1), others):
+        x, *batch_columns = batch if columns else (batch,)
+        assert x.size <= (options["token_budget"] or 10**6) and len(batch_columns) == columns
+        for sign, column in zip((1, -1), batch_columns):
             assert (sign * column == x[:, 0] // 100).all()
 
 
@@ -966,17 +968,17 @@ def test_packed_sequences_stand_in_rows_of_their_own_segments(lengths, extra):
     assert packed.values.shape == packed.segment_ids.shape == packed.positions.shape
     assert packed.values.shape[1] == maxlen
     for name, expected in (("values", sequences), ("positions", [range(length) for length in lengths])):
-        for one, other in zip(unpack(getattr(packed, name), packed), expected, strict=True):
-            assert one.tolist() == list(other)
+        for unpacked, wanted in zip(unpack(getattr(packed, name), packed), expected, strict=True):
+            assert unpacked.tolist() == list(wanted)
     padding = packed.segment_ids == 0
     assert (packed.values[padding] == -1).all() and (packed.positions[padding] == 0).all()
     assert padding.sum() == padding.size - sum(lengths)  # no cell is used twice
     for segment in unpack(packed.segment_ids, packed):
         assert len(set(segment.tolist())) == 1
     for row in packed.segment_ids:
-        found = row[row != 0]
-        assert found.tolist() == sorted(found) and set(found.tolist()) == set(range(1, found.max() + 1))
-        assert not row[len(found) :].any()
+        segments = row[row != 0]
+        assert segments.tolist() == sorted(segments) and set(segments.tolist()) == set(range(1, segments.max() + 1))
+        assert not row[len(segments) :].any()
 
 
 @given(lengths=lengths_of_some)

@@ -37,8 +37,8 @@ def test_waiting_is_the_share_of_the_time_in_which_a_host_has_nothing_to_do():
 def test_hosts_with_one_plan_wait_less_and_one_host_never_waits():
     lengths = drawn_lengths(20_000)
     assert lengths.dtype == "uint8" and lengths.max() == 186
-    found = hosts_wait(lengths, (1, 4))
-    for (name, hosts), shares in found.items():
+    waits = hosts_wait(lengths, (1, 4))
+    for (name, hosts), shares in waits.items():
         if hosts == 1:
             assert shares == [0] * 6
         else:

@@ -75,11 +75,11 @@ def test_another_id_is_another_id(dtype):
 
 
 def test_all_is_a_share_of_the_largest_value():
-    assert {float(size) for each in sizes_of(of_rows([1, -4], [2, 0, 3])) for size in np.ravel(each)} == {4.0}
+    assert {float(size) for sizes in sizes_of(of_rows([1, -4], [2, 0, 3])) for size in np.ravel(sizes)} == {4.0}
 
 
 def test_of_zeros_the_size_is_one():
-    assert {float(size) for each in sizes_of(of_rows([0, 0], [0])) for size in np.ravel(each)} == {1.0}
+    assert {float(size) for sizes in sizes_of(of_rows([0, 0], [0])) for size in np.ravel(sizes)} == {1.0}
 
 
 def test_what_is_not_finite_counts_for_nothing():
@@ -204,7 +204,8 @@ def test_shapes_that_do_not_tell_are_not_compared(shape, alone):
 
 
 def together(alone, steps=6, fill=9.0):
-    return np.stack([np.concatenate([one[0], np.full((steps - len(one[0]), *one.shape[2:]), fill)]) for one in alone])
+    return np.stack([np.concatenate([answer[0], np.full((steps - len(answer[0]), *answer.shape[2:]), fill)])
+                     for answer in alone])
 
 
 ALONE = of_rows([1, 2, 3], [5, 4, 3, 2, 1], [2, 1])
@@ -219,18 +220,18 @@ def test_the_largest_difference_is_named_with_its_place(row, step):
     tensor = together(ALONE)
     tensor[row, step] += 1
     tensor[0, 0] += 0.1
-    found = deviation(tensor, ALONE, arranged(), output=2)
-    assert found == Deviation(pytest.approx(0.2), row, step, 2)
-    assert found.words(arranged(), False) == f"sequence {row}, step {step}"
-    assert found.words(arranged(rows=(7, 8, 9)), True) == f"sequence {row + 7}, step {step}, output 2"
+    difference = deviation(tensor, ALONE, arranged(), output=2)
+    assert difference == Deviation(pytest.approx(0.2), row, step, 2)
+    assert difference.words(arranged(), False) == f"sequence {row}, step {step}"
+    assert difference.words(arranged(rows=(7, 8, 9)), True) == f"sequence {row + 7}, step {step}, output 2"
 
 
 def test_an_output_without_time_has_no_step():
     alone = [np.array([[1.0, 2.0]])] * 3
     tensor = np.concatenate(alone)
     tensor[1, 1] += 1
-    found = deviation(tensor, alone, arranged())
-    assert found == Deviation(0.5, 1, None) and found.words(arranged(), False) == "sequence 1"
+    difference = deviation(tensor, alone, arranged())
+    assert difference == Deviation(0.5, 1, None) and difference.words(arranged(), False) == "sequence 1"
     assert deviation(np.array([1.0, 2.0, 4.0]), of_rows(1, 2, 3), arranged()) == Deviation(pytest.approx(1 / 3), 2, None)
 
 
@@ -291,11 +292,11 @@ def test_a_number_in_place_of_infinity_is_infinitely_far():
 
 
 def test_what_other_sequences_give_tells_what_is_usual():
-    one = of_rows([-1e9, 1])
+    alone = of_rows([-1e9, 1])
     tensor = np.array([[-1e9, 1.5, 7]])
     arrangement = arranged(batch_of(([2], 3, "post")), rows=(0,))
-    assert deviation(tensor, one, arrangement).size < 1e-8
-    assert deviation(tensor, one, arrangement, beside=of_rows([1, 1, 1, 1])).size == 0.5
+    assert deviation(tensor, alone, arrangement).size < 1e-8
+    assert deviation(tensor, alone, arrangement, beside=of_rows([1, 1, 1, 1])).size == 0.5
 
 
 def test_the_worst_of_deviations_is_the_largest_and_of_none_is_nan():

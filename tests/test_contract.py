@@ -451,8 +451,8 @@ def test_a_broken_model_is_found_by_the_right_clause(name):
     make, batch, expected, options, *_ = *BROKEN[name], {}
     report = check_padding(make(), batch, **options)
     assert not report
-    found = broken_clauses(report)
-    assert found == expected if name in ALONE else found >= expected, f"\n{report}"
+    clauses = broken_clauses(report)
+    assert clauses == expected if name in ALONE else clauses >= expected, f"\n{report}"
 
 
 def test_nan_in_padding_is_tested_where_it_is_asked_for():

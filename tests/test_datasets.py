@@ -65,12 +65,12 @@ def test_vowels_have_the_recordings_that_their_authors_describe(split, each_spea
     sequences, speakers = load_vowels(split)
     assert len(sequences) == len(speakers) == sum(each_speaker)
     assert speakers.dtype == "int64" and np.bincount(speakers).tolist() == each_speaker
-    assert {(one.dtype.name, one.shape[1]) for one in sequences} == {("float32", 12)}
-    assert all(7 <= len(one) <= 29 and np.isfinite(one).all() for one in sequences)
+    assert {(sequence.dtype.name, sequence.shape[1]) for sequence in sequences} == {("float32", 12)}
+    assert all(7 <= len(sequence) <= 29 and np.isfinite(sequence).all() for sequence in sequences)
 
 
 def test_no_recording_is_in_both_splits():
-    train, test = ({one.tobytes() for one in load_vowels(split).sequences} for split in ("train", "test"))
+    train, test = ({sequence.tobytes() for sequence in load_vowels(split).sequences} for split in ("train", "test"))
     assert not train & test
 
 

@@ -452,8 +452,9 @@ def test_a_layer_that_would_use_a_mask_is_not_the_first_to_blame(lost):
 
 
 def test_an_input_that_was_not_varied_is_named():
-    ids, other = ids_input(), ids_input()
-    model = keras.Model([ids, other], layers.concatenate([layers.GRU(4)(embed()(ids)), layers.GlobalAveragePooling1D()(unmasked()(other))]))
+    ids, tags = ids_input(), ids_input()
+    model = keras.Model([ids, tags], layers.concatenate([
+        layers.GRU(4)(embed()(ids)), layers.GlobalAveragePooling1D()(unmasked()(tags))]))
     assert find_leaks(model, [IDS, MANY[:3]]).first.kind == "GlobalAveragePooling1D"
     leaks = find_leaks(model, [IDS, MANY[:3]], static=["1"])
     assert leaks and "not varied" in " ".join(leaks.notes) and "not varied" in repr(leaks)
@@ -688,9 +689,9 @@ def test_lint_finds_what_invites_trouble(batch, options, kinds):
         batch[1, 1] = 0
         batch[1, 3] = batch[2, 3] = 1
         options = {"lengths": [3, 4, 4]}
-    found = lint_batch(batch, **options)
-    assert [finding.kind for finding in found] == kinds, found
-    assert all(finding.problem and finding.advice for finding in found)
+    findings = lint_batch(batch, **options)
+    assert [finding.kind for finding in findings] == kinds, findings
+    assert all(finding.problem and finding.advice for finding in findings)
 
 
 def test_lint_refuses_what_is_no_batch():

@@ -43,13 +43,13 @@ def shown(pair):
 
 
 def page_of(*explorers):
-    return BeautifulSoup("".join(each._repr_html_() for each in explorers), "html.parser")
+    return BeautifulSoup("".join(explorer._repr_html_() for explorer in explorers), "html.parser")
 
 
 def marks_of(mask):
     """What a grid shows for a mask of this batch."""
     pairs = {(True, True): "1", (False, False): "0", (True, False): "!", (False, True): "x"}
-    return ["".join(pairs[bool(one), bool(valid)] for one, valid in zip(*rows)) for rows in zip(mask, VALID)]
+    return ["".join(pairs[bool(marked), bool(valid)] for marked, valid in zip(*rows)) for rows in zip(mask, VALID)]
 
 
 # Frames.
@@ -127,8 +127,9 @@ def test_the_error_is_that_of_the_ruler(pair, side):
     batch = IDS if side == "post" else np.stack([np.roll(row, 6 - length) for row, length in zip(IDS, LENGTHS)])
     shown = explore(pair[0], batch, mended=pair[1], amounts=AMOUNTS)
     for version, model in zip(shown.versions, pair):
-        found = [row.error for row in shown.of(version)]
-        assert np.allclose(found, [padding_error(model, SEQUENCES, maxlen=6 + more, padding=side) for more in AMOUNTS], atol=1e-7)
+        errors = [row.error for row in shown.of(version)]
+        assert np.allclose(
+            errors, [padding_error(model, SEQUENCES, maxlen=6 + more, padding=side) for more in AMOUNTS], atol=1e-7)
     assert all(row.error > 0.01 and row.offends for row in shown.of("as it is"))
     assert all(row.error < 1e-6 and not row.offends and not any(row.moves) for row in shown.of("repaired"))
     assert not shown.ok and "BROKEN as it is" in shown.verdict and "KEPT repaired" in shown.verdict
@@ -140,7 +141,7 @@ def test_the_answers_are_those_of_the_model(pair, shown):
     padded = ops.convert_to_numpy(pair[0](np.pad(IDS, ((0, 0), (0, 3)))))
     assert all(np.isclose(padded[row], number).any() for row, number in enumerate(longest.answers))
     alone = [ops.convert_to_numpy(pair[0](np.array([sequence])))[0] for sequence in SEQUENCES]
-    apart = np.array([np.abs(one - other).max() for one, other in zip(padded, alone)])
+    apart = np.array([np.abs(output - expected).max() for output, expected in zip(padded, alone)])
     assert np.allclose(longest.moved, apart, atol=1e-6) and np.isclose(longest.error, apart.max(), atol=1e-6)
     # the longest sequence has no padding yet, so its answer does not move
     assert shown.of("as it is")[0].moves == (True, True, False)

@@ -32,7 +32,7 @@ LONG_LENGTHS = np.array([3, 5, 8])
 LONG = np.random.default_rng(0).integers(1, 10, (3, 8)) * valid_steps(LONG_LENGTHS, 8)
 RANDOM = np.random.default_rng(1)
 VECTORS = (RANDOM.normal(size=(3, 5, 4)) * VALID[:, :, None]).astype("float32")
-PRE_VECTORS = np.stack([np.roll(one, 5 - length, axis=0) for one, length in zip(VECTORS, LENGTHS)])
+PRE_VECTORS = np.stack([np.roll(vectors, 5 - length, axis=0) for vectors, length in zip(VECTORS, LENGTHS)])
 WINDOW = RANDOM.normal(size=(3, 8, 2)).astype("float32")  # never padded
 
 
@@ -140,7 +140,7 @@ def encoder_decoder(source_mask=False, target_mask=True, as_dict=False, reverse=
         state = layers.GRU(4, name="encoder")(words)
         decoded = layers.GRU(4, return_sequences=True, name="decoder")(translated, initial_state=state)
     inputs = [target, source] if reverse else [source, target]
-    return keras.Model({one.name: one for one in inputs} if as_dict else inputs, decoded)
+    return keras.Model({tensor.name: tensor for tensor in inputs} if as_dict else inputs, decoded)
 
 
 def pooled_vectors_beside_ids():
@@ -157,13 +157,14 @@ def masked_beside_unmasked():
 
 def three_inputs():
     inputs = [ids_input(name) for name in ("title", "body", "tags")]
-    parts = [layers.GlobalAveragePooling1D(name=f"mean_of_{one.name}")(embed(one.name != "tags")(one)) for one in inputs]
-    return keras.Model({one.name: one for one in inputs}, layers.concatenate(parts))
+    parts = [layers.GlobalAveragePooling1D(name=f"mean_of_{ids.name}")(embed(ids.name != "tags")(ids))
+             for ids in inputs]
+    return keras.Model({ids.name: ids for ids in inputs}, layers.concatenate(parts))
 
 
 THREE = {"title": IDS, "body": LONG, "tags": LONG[:, [0, 1, 5, 6]]}
 THREE_LENGTHS = {"title": LENGTHS, "body": LONG_LENGTHS, "tags": np.array([2, 2, 4])}
-LONG_PRE = np.stack([np.roll(one, 8 - length) for one, length in zip(LONG, LONG_LENGTHS)])
+LONG_PRE = np.stack([np.roll(row, 8 - length) for row, length in zip(LONG, LONG_LENGTHS)])
 BOTH = [LONG_LENGTHS, LENGTHS]
 TOLD, SIDE = {"lengths": LENGTHS}, {"side": "pre"}
 CONTENT = {"spoiled": (0,), "behind": 1, "clauses": "content"}
@@ -308,16 +309,16 @@ STATISTICS = {
 
 def moved_in_training(model, batch):
     "How far more padding moves the valid answers in training, and the variables that change there."
-    before, found = [one.numpy() for one in model.variables], []
+    before, answers = [variable.numpy() for variable in model.variables], []
     for steps in (0, 3):
         wide = np.pad(batch, [(0, 0), (0, steps)] + [(0, 0)] * (batch.ndim - 2))
         keras.utils.set_random_seed(0)
         answer = np.asarray(model(wide, training=True))
         answer = answer[:, :2] if answer.ndim > 2 else answer
-        found.append([answer, *(one.numpy() for one in model.non_trainable_variables)])
-        for one, value in zip(model.variables, before):
-            one.assign(value)
-    return max(float(np.abs(one - other).max()) for one, other in zip(*found) if one.dtype.kind == "f")
+        answers.append([answer, *(variable.numpy() for variable in model.non_trainable_variables)])
+        for variable, value in zip(model.variables, before):
+            variable.assign(value)
+    return max(float(np.abs(first - second).max()) for first, second in zip(*answers) if first.dtype.kind == "f")
 
 
 @pytest.mark.parametrize("name", STATISTICS)
@@ -327,9 +328,9 @@ def test_statistics_that_padding_moves_in_training_break_a_clause_of_their_own(n
     model(batch)
     if name != "F5, dropout":  # which is not the same twice
         assert (moved_in_training(model, batch) > 1e-4) == moves
-    before = [one.numpy() for one in model.variables]
+    before = [variable.numpy() for variable in model.variables]
     report = check_padding(model, batch)
-    assert all(np.array_equal(one, other.numpy()) for one, other in zip(before, model.variables))
+    assert all(np.array_equal(earlier, after.numpy()) for earlier, after in zip(before, model.variables))
     assert report.ok != moves, f"\n{report}"
     if moves:
         assert "training" in broken(report) and "norm" in said(report.clauses["training"]), f"\n{report}"
@@ -432,12 +433,12 @@ def test_a_text_model_is_refused_with_the_way_to_test_it(tool, texts):
 # Right models are not blamed: F9, F10, F11, F15, and what is right beside F1 to F4.
 
 
-def by_hand(ids, *others):
+def by_hand(ids, *segments):
     "The mean of the steps whose id is not 0, without any mask of Keras."
     weights = ops.cast(ops.not_equal(ids, 0), "float32")[:, :, None]
     x = embed(False)(ids)
-    for other in others:
-        x = x + layers.Embedding(9, 4)(other)
+    for segment_ids in segments:
+        x = x + layers.Embedding(9, 4)(segment_ids)
     return ops.sum(x * weights, axis=1) / ops.sum(weights, axis=1)
 
 
@@ -630,8 +631,9 @@ def test_rounding_of_half_precision_is_no_break(dtype):
     def answer(ids):
         return np.asarray(ops.cast(model(ids), "float32"))
 
-    alone = np.concatenate([answer(one[None, one != 0]) for one in MANY_IDS])
-    exact = np.stack([np.asarray(ops.cast(table.embeddings, "float32"))[one[one != 0]].mean(axis=0) for one in MANY_IDS])
+    alone = np.concatenate([answer(row[None, row != 0]) for row in MANY_IDS])
+    exact = np.stack([
+        np.asarray(ops.cast(table.embeddings, "float32"))[row[row != 0]].mean(axis=0) for row in MANY_IDS])
     assert np.abs(alone - exact).max() > 2e-3  # without any padding
     assert np.abs(alone - answer(MANY_IDS)).max() <= np.abs(alone - exact).max()
     assert find_leaks(model, MANY_IDS).ok

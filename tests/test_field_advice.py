@@ -426,14 +426,14 @@ def convolutions(count):
 @pytest.mark.parametrize("make, count, kind", [(encoder, 12, "MultiHeadAttention"), (convolutions, 5, "Conv1D")], ids=["F27", "F27, convolutions"])
 def test_equal_findings_are_grouped_with_a_way_to_each(make, count, kind):
     leaks = find_leaks(make(count), IDS)
-    found = [row for row in leaks.rows if row.verdict == "leaks"]
-    assert [row.kind for row in found] == [kind] * count and len({row.inside for row in found}) == count
+    rows = [row for row in leaks.rows if row.verdict == "leaks"]
+    assert [row.kind for row in rows] == [kind] * count and len({row.inside for row in rows}) == count
     text = repr(leaks)
     assert re.search(rf"\b{count}\s*[x×]\s*{kind}", text) or re.search(rf"\b{count}\s*[x×]", text), text
     assert max(map(len, text.splitlines())) <= 100, text
-    (advice,) = {row.advice for row in found}
+    (advice,) = {row.advice for row in rows}
     assert text.count(advice[:40]) <= 2, text
-    inside = found[-1].inside
+    inside = rows[-1].inside
     assert all(part in inside for part in (f"_{count - 1}",)), inside
 
 
@@ -471,8 +471,8 @@ NOT_FINITE = {
 @pytest.mark.parametrize("name", NOT_FINITE)
 def test_lint_finds_nan_whatever_the_type(name):
     batch, where = NOT_FINITE[name]
-    found = [row for row in lint_batch(batch, lengths=LENGTHS).rows if row.kind == "not finite"]
-    assert len(found) == 1 and where in found[0].problem and "sequence" in found[0].problem
+    rows = [row for row in lint_batch(batch, lengths=LENGTHS).rows if row.kind == "not finite"]
+    assert len(rows) == 1 and where in rows[0].problem and "sequence" in rows[0].problem
 
 
 @pytest.mark.graphs
@@ -571,8 +571,8 @@ def test_lengths_by_place_are_no_targets(name):
 def test_one_target_for_each_sequence_is_no_length_where_the_output_has_one_answer():
     classes = compiled(stack(layers.GlobalAveragePooling1D(), layers.Dense(7)), in_logits())
     assert audit(classes, IDS, [3, 5, 2]).contract.clauses["loss"].status == "kept"
-    one = compiled(stack(layers.GlobalAveragePooling1D(), layers.Dense(1)))
-    assert audit(one, IDS, LENGTHS.astype("float32")).contract.clauses["loss"].status == "kept"
+    score = compiled(stack(layers.GlobalAveragePooling1D(), layers.Dense(1)))
+    assert audit(score, IDS, LENGTHS.astype("float32")).contract.clauses["loss"].status == "kept"
 
 
 def test_the_offending_verdicts_are_those_that_are_listed():

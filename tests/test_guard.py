@@ -74,7 +74,7 @@ def fit(model, *callbacks, data=None, **options):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", PaddingWarning)
         history = model.fit(**(arrays() if data is None else data), callbacks=list(callbacks), **({"verbose": 0} | options)).history
-    return history, [str(each.message) for each in told if each.category is PaddingWarning]
+    return history, [str(warning.message) for warning in told if warning.category is PaddingWarning]
 
 
 # A broken contract.
@@ -291,7 +291,7 @@ def test_what_no_rule_reproduces_is_not_counted():
     guard = quick(action="warn", lengths=LENGTHS)
     history, told = fit(model, guard, data=arrays(x=ids, batch_size=10), shuffle=False)
     assert guard.rule == "not counted: no simple rule tells the padding of words" and sorted(history) == ["loss"]
-    assert any("the share of padding is not logged" in each for each in told)
+    assert any("the share of padding is not logged" in message for message in told)
 
 
 # What cannot be tested is told.

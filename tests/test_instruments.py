@@ -473,8 +473,8 @@ NEIGHBOURS = {
 def test_another_sequence_that_leaks_in_is_told_from_padding(name):
     model = keras.Sequential([embed(), layers.GlobalAveragePooling1D(), OfAll(NEIGHBOURS[name], name="mixes")])
     together = np.asarray(model(IDS))
-    others = model.layers[-1](tf.concat([together, 1000 * tf.ones((1, 4))], axis=0))
-    assert np.abs(together - others[:3]).max() > LEAKS
+    beside = model.layers[-1](tf.concat([together, 1000 * tf.ones((1, 4))], axis=0))
+    assert np.abs(together - beside[:3]).max() > LEAKS
     report = check_padding(model, IDS)
     assert "neighbours" in broken(report), f"\n{report}"
     leaks = find_leaks(model, IDS)

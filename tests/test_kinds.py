@@ -383,18 +383,19 @@ def attended(x):
 
 
 CHANGED_STEPS = {
-    "a step after the last one": (lambda x, one: attended(layers.Concatenate(1)([x, one])), "attend", "post"),
-    "a step before the first one": (lambda x, one: attended(layers.Concatenate(1)([one, x])), "attend", "post"),
-    "a step after padding in front": (lambda x, one: attended(ops.concatenate([x, one], 1)), "attend", "pre"),
-    "a step before padding in front": (lambda x, one: attended(ops.concatenate([one, x], 1)), "attend", "pre"),
-    "the steps twice": (lambda x, one: attended(layers.Concatenate(1)([x, one, x])), "attend", "post"),
-    "zeros on both sides": (lambda x, one: attended(layers.ZeroPadding1D(1)(x)) + one, "attend", "post"),
-    "cropped on both sides": (lambda x, one: attended(layers.Cropping1D(1)(x)) + one, "attend", "post"),
-    "cropped by an index": (lambda x, one: attended(x[:, 1:]) + one, "attend", "pre"),
-    "windows that lie within the steps": (lambda x, one: attended(layers.Conv1D(8, 2)(x)) + one, "attend", "post"),
-    "windows that lie across both ends": (lambda x, one: attended(layers.Conv1DTranspose(8, 2)(x)) + one, "attend", "post"),
-    "windows that hold padding for one sequence": (lambda x, one: layers.Conv1D(8, 4, name="conv")(x) + one, "conv", "post"),
-    "the last steps": (lambda x, one: layers.Cropping1D((3, 0), name="last")(x) + one, "last", "post"),
+    "a step after the last one": (lambda x, y: attended(layers.Concatenate(1)([x, y])), "attend", "post"),
+    "a step before the first one": (lambda x, y: attended(layers.Concatenate(1)([y, x])), "attend", "post"),
+    "a step after padding in front": (lambda x, y: attended(ops.concatenate([x, y], 1)), "attend", "pre"),
+    "a step before padding in front": (lambda x, y: attended(ops.concatenate([y, x], 1)), "attend", "pre"),
+    "the steps twice": (lambda x, y: attended(layers.Concatenate(1)([x, y, x])), "attend", "post"),
+    "zeros on both sides": (lambda x, y: attended(layers.ZeroPadding1D(1)(x)) + y, "attend", "post"),
+    "cropped on both sides": (lambda x, y: attended(layers.Cropping1D(1)(x)) + y, "attend", "post"),
+    "cropped by an index": (lambda x, y: attended(x[:, 1:]) + y, "attend", "pre"),
+    "windows that lie within the steps": (lambda x, y: attended(layers.Conv1D(8, 2)(x)) + y, "attend", "post"),
+    "windows that lie across both ends": (lambda x, y: attended(layers.Conv1DTranspose(8, 2)(x)) + y, "attend", "post"),
+    "windows that hold padding for one sequence": (
+        lambda x, y: layers.Conv1D(8, 4, name="conv")(x) + y, "conv", "post"),
+    "the last steps": (lambda x, y: layers.Cropping1D((3, 0), name="last")(x) + y, "last", "post"),
 }  # fmt: skip
 
 

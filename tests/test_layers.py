@@ -55,16 +55,17 @@ def functional(kind, /, **options):
 
 
 def arrays(outputs):
-    return [ops.convert_to_numpy(one) for one in keras.tree.flatten(outputs)]
+    return [ops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)]
 
 
 def masks(outputs):
-    return [get_mask(one) if get_mask(one) is None else ops.convert_to_numpy(get_mask(one)) for one in keras.tree.flatten(outputs)]
+    return [get_mask(output) if get_mask(output) is None else ops.convert_to_numpy(get_mask(output))
+            for output in keras.tree.flatten(outputs)]
 
 
 def assert_alike(first, second, **tolerance):
-    for one, other in zip(first, second, strict=True):
-        np.testing.assert_allclose(one, other, **tolerance)
+    for actual, expected in zip(first, second, strict=True):
+        np.testing.assert_allclose(actual, expected, **tolerance)
 
 
 def measured(model):
@@ -128,7 +129,7 @@ def test_a_layer_works_in_mixed_precision(name):
     mixed, mixed_layer = functional(name, dtype="mixed_float16")
     mixed.set_weights(model.get_weights())
     outputs = mixed(IDS)
-    assert {one.dtype.name for one in keras.tree.flatten(outputs)} == {"float16"}
+    assert {output.dtype.name for output in keras.tree.flatten(outputs)} == {"float16"}
     assert {weight.dtype for weight in mixed_layer.weights} <= {"float32"}
     assert_alike(arrays(outputs), arrays(model(IDS)), atol=5e-3)
     np.testing.assert_equal(masks(outputs), masks(model(IDS)))
@@ -140,7 +141,7 @@ def test_large_ids_survive_mixed_precision(name):
     kind = MyLayer if name == "MyLayer" else CustomEmbedding
     layer, mixed = kind(5000, FEATURES), kind(5000, FEATURES, dtype="mixed_float16")
     layer(ids), mixed(ids)
-    layer.set_weights([np.random.default_rng(0).normal(size=one.shape) for one in layer.get_weights()])
+    layer.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in layer.get_weights()])
     mixed.set_weights(layer.get_weights())
     assert_alike(arrays(mixed(ids)), arrays(layer(ids)), atol=2e-2)
 
@@ -160,8 +161,10 @@ def values_and_gradients(layer, vectors, mask):
         tape.watch(vectors)
         outputs = keras.tree.flatten(call(layer, vectors, mask))
         out_masks = keras.tree.flatten(layer.compute_mask(vectors, mask)) if layer.supports_masking else [None]
-        valid = [one if m is None else tf.where(m[..., None], one, 0) for one, m in zip(outputs, out_masks, strict=True)]
-        loss = sum(tf.reduce_sum(one * tf.reshape(tf.range(1.0, tf.size(one) + 1), tf.shape(one))) for one in valid)
+        valid = [output if m is None else tf.where(m[..., None], output, 0)
+                 for output, m in zip(outputs, out_masks, strict=True)]
+        loss = sum(tf.reduce_sum(output * tf.reshape(tf.range(1.0, tf.size(output) + 1), tf.shape(output)))
+                   for output in valid)
     gradients = tape.gradient(loss, [vectors, *layer.trainable_variables])
     return arrays(valid), arrays(gradients)
 
@@ -176,11 +179,11 @@ def test_what_the_padding_holds_changes_no_value_and_no_gradient(name, padding, 
     vectors = np.random.default_rng(0).normal(size=(*mask.shape, FEATURES)).astype("float32")
     layer(np.where(mask[..., None], vectors, 0).astype("float32"))
     expected = values_and_gradients(layer, np.where(mask[..., None], vectors, 0).astype("float32"), mask)
-    found = values_and_gradients(layer, np.where(mask[..., None], vectors, content).astype("float32"), mask)
-    for these, those in zip(found, expected, strict=True):
-        assert all(np.isfinite(one).all() for one in these)
+    actual = values_and_gradients(layer, np.where(mask[..., None], vectors, content).astype("float32"), mask)
+    for these, those in zip(actual, expected, strict=True):
+        assert all(np.isfinite(array).all() for array in these)
         assert_alike(these, those, rtol=1e-5, atol=1e-6)
-    at_inputs = found[1][0]
+    at_inputs = actual[1][0]
     assert np.any(at_inputs[mask]) and not np.any(at_inputs[~mask])
 
 
@@ -189,7 +192,7 @@ def test_what_the_padding_holds_changes_no_value_and_no_gradient(name, padding, 
 def test_the_vector_of_the_padding_changes_no_value_and_no_gradient(name):
     layer = ALL[name]()
     layer(IDS)
-    found = []
+    results = []
     for content in (0.0, 50.0):
         weights = layer.get_weights()
         weights[0][0] = content
@@ -199,10 +202,10 @@ def test_the_vector_of_the_padding_changes_no_value_and_no_gradient(name):
             if name == "CustomEmbedding":
                 outputs = tf.where(get_mask(outputs)[..., None], outputs, 0)
             loss = tf.reduce_sum(outputs**2)
-        gradients = [tf.convert_to_tensor(one) for one in tape.gradient(loss, layer.trainable_variables)]
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, layer.trainable_variables)]
         assert not np.any(gradients[0][0])
-        found.append(arrays([outputs, *gradients]))
-    assert_alike(*found, rtol=1e-5, atol=1e-7)
+        results.append(arrays([outputs, *gradients]))
+    assert_alike(*results, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.tensorflow
@@ -212,11 +215,11 @@ def test_a_row_of_padding_gives_finite_values_and_gradients(name):
     ids = np.concatenate([IDS, np.zeros((1, STEPS), "int32")])
     with tf.GradientTape() as tape:
         outputs = keras.tree.flatten(model(ids))
-        loss = sum(tf.reduce_sum(one**2) for one in outputs)
+        loss = sum(tf.reduce_sum(output**2) for output in outputs)
     gradients = tape.gradient(loss, model.trainable_variables)
-    assert all(np.isfinite(one).all() for one in arrays([*outputs, *map(tf.convert_to_tensor, gradients)]))
+    assert all(np.isfinite(array).all() for array in arrays([*outputs, *map(tf.convert_to_tensor, gradients)]))
     assert all(not mask[-1].any() for mask in masks(outputs) if mask is not None)
-    assert_alike([one[:-1] for one in arrays(outputs)], arrays(model(IDS)), atol=1e-6)
+    assert_alike([output[:-1] for output in arrays(outputs)], arrays(model(IDS)), atol=1e-6)
     if name in ("TemporalSoftmax", "MaskedGlobalMaxPooling1D"):
         assert not np.any(outputs[0][-1])
 
@@ -281,9 +284,9 @@ def test_a_step_of_a_valid_convolution_is_valid_if_all_that_it_looks_at_is(seed,
     layer = MaskedConv1D(1, kernel, strides=strides, dilation_rate=dilation)
     starts = range(0, steps - (kernel - 1) * dilation, strides)
     expected = [[all(row[start + dilation * tap] for tap in range(kernel)) for start in starts] for row in mask]
-    found = arrays(layer.compute_mask(None, ops.convert_to_tensor(mask)))[0]
-    assert found.tolist() == expected
-    assert layer.compute_output_shape((8, steps, 3))[:2] == found.shape
+    out_mask = arrays(layer.compute_mask(None, ops.convert_to_tensor(mask)))[0]
+    assert out_mask.tolist() == expected
+    assert layer.compute_output_shape((8, steps, 3))[:2] == out_mask.shape
 
 
 @pytest.mark.parametrize(
@@ -300,9 +303,9 @@ def test_a_window_is_valid_if_all_of_its_steps_are(options, expected):
 def test_a_step_of_a_causal_convolution_is_valid_if_the_step_at_its_place_is(mask, strides):
     mask[:, 0] |= strides > 1  # with strides the first window starts at the first valid step
     layer = MaskedConv1D(1, 3, strides=strides, padding="causal")
-    found = arrays(layer.compute_mask(None, ops.convert_to_tensor(mask)))[0]
-    np.testing.assert_array_equal(found, mask[:, ::strides])
-    assert layer.compute_output_shape((*mask.shape, 3))[:2] == found.shape
+    out_mask = arrays(layer.compute_mask(None, ops.convert_to_tensor(mask)))[0]
+    np.testing.assert_array_equal(out_mask, mask[:, ::strides])
+    assert layer.compute_output_shape((*mask.shape, 3))[:2] == out_mask.shape
 
 
 @pytest.mark.parametrize("name", [name for name in OF_VECTORS if name.startswith("MaskedConv1D")])
@@ -369,9 +372,9 @@ def test_the_halves_of_unmasked_steps_have_no_mask():
 def test_stand_ins_have_halves_with_masks_too(length, half):
     ids = keras.Input((length,), dtype="int32")
     halves = TemporalSplit()(layers.Embedding(WORDS, FEATURES, mask_zero=True)(ids))
-    for one in halves:
-        assert one.shape == (None, half, FEATURES)
-        assert (get_mask(one).shape, get_mask(one).dtype) == ((None, half), "bool")
+    for tensor in halves:
+        assert tensor.shape == (None, half, FEATURES)
+        assert (get_mask(tensor).shape, get_mask(tensor).dtype) == ((None, half), "bool")
 
 
 ODD = r"layer 'split' got 5 steps: an odd number has no two halves; pad to an even one"
@@ -387,7 +390,7 @@ def test_an_odd_number_of_steps_is_refused():
 def test_an_odd_number_of_steps_is_refused_by_a_model_of_any_length():
     inputs = keras.Input((None, 3))
     model = keras.Model(inputs, TemporalSplit(name="split")(inputs))
-    assert [one.shape for one in model(np.ones((2, 4, 3)))] == [(2, 2, 3)] * 2
+    assert [output.shape for output in model(np.ones((2, 4, 3)))] == [(2, 2, 3)] * 2
     with pytest.raises(ValueError, match=ODD):
         model(np.ones((2, 5, 3)))
     with pytest.raises(ValueError, match=ODD):

@@ -25,7 +25,7 @@ from masking_tutorial.masks import attach_mask, get_mask, mask_from_lengths
 
 pytestmark = [pytest.mark.usefixtures("seeded"), pytest.mark.filterwarnings("ignore:You are passing weight as `float`, but dtype is `int`")]
 REDUCTIONS = {masked_sum: np.sum, masked_mean: np.mean, masked_max: np.max, masked_std: np.std}
-each_reduction = pytest.mark.parametrize("reduction", REDUCTIONS, ids=lambda one: one.__name__)
+each_reduction = pytest.mark.parametrize("reduction", REDUCTIONS, ids=lambda function: function.__name__)
 LENGTHS = np.array([3, 1, 6, 5])
 VALID = mask_from_lengths(LENGTHS, 8)
 
@@ -44,14 +44,14 @@ def test_reductions_are_those_of_the_valid_steps(lengths, features, padding):
     draw = np.random.default_rng(len(lengths)).normal(size=(len(lengths), 7, *range(2, 2 + features - 1)))
     values = np.where(mask.reshape(mask.shape + (1,) * (draw.ndim - 2)), draw, padding)
     for reduction, expected in REDUCTIONS.items():
-        found = ops.convert_to_numpy(reduction(values, mask))
+        actual = ops.convert_to_numpy(reduction(values, mask))
         # JAX has no float64 unless it is asked for
-        close = {"rtol": 1e-6, "atol": 1e-9} if found.dtype == "float64" else {"rtol": 1e-5, "atol": 1e-6}
+        close = {"rtol": 1e-6, "atol": 1e-9} if actual.dtype == "float64" else {"rtol": 1e-5, "atol": 1e-6}
         wanted = expected(values[mask], axis=0) if mask.any() else np.zeros(values.shape[2:])
-        np.testing.assert_allclose(found, wanted, **close)
-        found = ops.convert_to_numpy(reduction(values, mask, per_sequence=True))
+        np.testing.assert_allclose(actual, wanted, **close)
+        actual = ops.convert_to_numpy(reduction(values, mask, per_sequence=True))
         wanted = [expected(row[valid], axis=0) if valid.any() else np.zeros(values.shape[2:]) for row, valid in zip(values, mask)]
-        np.testing.assert_allclose(found, wanted, **close)
+        np.testing.assert_allclose(actual, wanted, **close)
 
 
 @pytest.mark.tensorflow
@@ -73,7 +73,7 @@ def test_gradients_are_finite_where_all_weights_are_zero():
     values, weights = tf.Variable(np.ones((4, 8))), tf.Variable(np.zeros((4, 8), "float32"))
     with tf.GradientTape() as tape:
         result = ops.sum(masked_mean(values, VALID, weights, per_sequence=True))
-    assert result == 0 and all(np.isfinite(one).all() for one in tape.gradient(result, [values, weights]))
+    assert result == 0 and all(np.isfinite(gradient).all() for gradient in tape.gradient(result, [values, weights]))
 
 
 @pytest.mark.tensorflow
@@ -81,9 +81,9 @@ def test_gradients_are_finite_where_all_weights_are_zero():
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "int64", "bool"])
 def test_dtypes(reduction, dtype):
     values = ops.cast(np.arange(32).reshape(4, 8) % 2, dtype)
-    found = reduction(values, VALID)
-    assert found.dtype == ("float64" if dtype == "float64" else "float32")
-    np.testing.assert_allclose(found, REDUCTIONS[reduction]((np.arange(32).reshape(4, 8) % 2)[VALID]), rtol=1e-6)
+    actual = reduction(values, VALID)
+    assert actual.dtype == ("float64" if dtype == "float64" else "float32")
+    np.testing.assert_allclose(actual, REDUCTIONS[reduction]((np.arange(32).reshape(4, 8) % 2)[VALID]), rtol=1e-6)
 
 
 def test_half_precision_counts_beyond_its_own_limits():
@@ -209,7 +209,7 @@ def unpadded(name, batches):
 def explicitly_weighted(name, batches, weights):
     metric = make(name)
     for (labels, scores, mask), weight in zip(batches, weights):
-        y_true, y_pred = (one.reshape(-1, *one.shape[2:]) for one in suited(name, labels, scores))
+        y_true, y_pred = (array.reshape(-1, *array.shape[2:]) for array in suited(name, labels, scores))
         metric.update_state(y_true, y_pred, sample_weight=(np.where(mask, weight, 0)).ravel())
     return np.asarray(metric.result())
 
@@ -246,11 +246,12 @@ def test_the_result_is_that_of_an_explicit_sample_weight(name):
 def test_weights_of_steps_and_of_sequences_are_honoured(name):
     draw = np.random.default_rng(5)
     steps = [draw.integers(0, 4, mask.shape).astype("int32" if name in INTEGER else "float32") for *_, mask in BATCHES]
-    found = wrapped(MaskedMetric(make(name)), name, BATCHES, steps)
-    np.testing.assert_allclose(found, explicitly_weighted(name, BATCHES, steps), rtol=1e-5)
-    sequences = [one[:, 0] for one in steps]
-    found = wrapped(MaskedMetric(make(name)), name, BATCHES, sequences)
-    np.testing.assert_allclose(found, explicitly_weighted(name, BATCHES, [one[:, None] for one in sequences]), rtol=1e-5)
+    result = wrapped(MaskedMetric(make(name)), name, BATCHES, steps)
+    np.testing.assert_allclose(result, explicitly_weighted(name, BATCHES, steps), rtol=1e-5)
+    sequences = [weights[:, 0] for weights in steps]
+    result = wrapped(MaskedMetric(make(name)), name, BATCHES, sequences)
+    np.testing.assert_allclose(
+        result, explicitly_weighted(name, BATCHES, [weights[:, None] for weights in sequences]), rtol=1e-5)
 
 
 def test_integer_weights_stay_integers():
@@ -266,8 +267,8 @@ def test_nan_at_padding_and_a_batch_of_padding_alone_change_nothing(name):
     metric = MaskedMetric(make(name))
     wrapped(metric, name, with_nan[:1])
     wrapped(metric, name, [batch([0, 0], 5, 9, np.nan)])
-    found = wrapped(metric, name, with_nan[1:])
-    np.testing.assert_allclose(found, unpadded(name, BATCHES), rtol=1e-5)
+    result = wrapped(metric, name, with_nan[1:])
+    np.testing.assert_allclose(result, unpadded(name, BATCHES), rtol=1e-5)
 
 
 @each_pair
@@ -443,7 +444,7 @@ def test_in_fit_saved_and_loaded(tmp_path):
     assert set(history) == {key for name in ("loss", "right", "masked_nll") for key in (name, f"val_{name}")}
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    before, after = (one.evaluate(IDS, y, verbose=0, return_dict=True) for one in (model, loaded))
+    before, after = (version.evaluate(IDS, y, verbose=0, return_dict=True) for version in (model, loaded))
     assert np.isclose(before["right"], (ops.convert_to_numpy(model(IDS)).argmax(axis=-1) == y)[VALID].mean())
     for key in before:
         assert np.isclose(before[key], after[key], rtol=1e-5), key
@@ -534,7 +535,7 @@ def test_blanks_in_a_saved_model(tmp_path, dtype):
     outputs = loaded(IDS)
     assert np.isfinite(outputs).all() and (np.argmax(outputs, axis=-1)[~VALID] == 0).all()
     wide = np.pad(IDS, ((0, 0), (0, 9)))
-    losses = [one.evaluate(x, SPOKEN, verbose=0) for one in (model, loaded) for x in (IDS, wide)]
+    losses = [version.evaluate(x, SPOKEN, verbose=0) for version in (model, loaded) for x in (IDS, wide)]
     np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
 
 
@@ -564,29 +565,30 @@ def test_ctc_of_keras_counts_every_frame_and_labels_below_zero():
     ("sum_over_batch_size", True), ("mean", True), ("sum", False), ("mean_with_sample_weight", False)])
 def test_weights_for_a_mask_and_the_reduction(reduction, moves):
     loss = keras.losses.MeanSquaredError(reduction=reduction)
-    found = [float(loss(np.ones((1, steps, 1)), np.zeros((1, steps, 1)), mask_from_lengths([2], steps) * 1.0)) for steps in (2, 8)]
-    assert (found[1] == found[0] / 4) if moves else (found[0] == found[1])
+    losses = [float(loss(np.ones((1, steps, 1)), np.zeros((1, steps, 1)), mask_from_lengths([2], steps) * 1.0))
+              for steps in (2, 8)]
+    assert (losses[1] == losses[0] / 4) if moves else (losses[0] == losses[1])
 
 
 def test_evaluate_weighs_batches_by_their_sequences():
     model, y = tagger(), np.random.default_rng(1).integers(0, 3, VALID.shape)
     model.compile(loss="sparse_categorical_crossentropy")
     losses = [model.evaluate(IDS[part], y[part], verbose=0) for part in (slice(3), slice(3, 4))]
-    found = model.evaluate(IDS, y, batch_size=3, verbose=0)
-    assert np.isclose(found, np.average(losses, weights=[3, 1]), rtol=1e-5)
+    loss = model.evaluate(IDS, y, batch_size=3, verbose=0)
+    assert np.isclose(loss, np.average(losses, weights=[3, 1]), rtol=1e-5)
     for wrong in ([1, 1], [VALID[:3].sum(), VALID[3].sum()]):
-        assert not np.isclose(found, np.average(losses, weights=wrong), rtol=1e-4)
+        assert not np.isclose(loss, np.average(losses, weights=wrong), rtol=1e-4)
 
 
 @each_pair
 def test_no_metric_of_keras_is_right_for_two_batches(name):
     metric = make(name)
     try:
-        found = wrapped(metric, name, BATCHES)
+        result = wrapped(metric, name, BATCHES)
     except ValueError as error:
         assert "2D inputs" in str(error)
     else:
-        assert not np.allclose(found, unpadded(name, BATCHES), rtol=1e-5)
+        assert not np.allclose(result, unpadded(name, BATCHES), rtol=1e-5)
 
 
 # The regularizer.
@@ -602,8 +604,8 @@ def test_the_penalty_is_that_of_the_valid_steps(policy):
         inputs = tf.Variable(values, dtype="float32")
         outputs = layer(inputs, mask=VALID)
         loss = sum(layer.losses)
-    found = values[VALID].astype("float16" if policy == "mixed_float16" else "float32").astype("float64")
-    assert np.isclose(loss, (0.5 * np.abs(found).sum() + 0.25 * (found**2).sum()) / 4, rtol=1e-5)
+    valid = values[VALID].astype("float16" if policy == "mixed_float16" else "float32").astype("float64")
+    assert np.isclose(loss, (0.5 * np.abs(valid).sum() + 0.25 * (valid**2).sum()) / 4, rtol=1e-5)
     gradient = tape.gradient(loss, inputs).numpy()
     assert np.isfinite(gradient).all() and (gradient[~VALID] == 0).all()
     assert outputs.dtype == layer.compute_dtype

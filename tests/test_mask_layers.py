@@ -25,8 +25,9 @@ def test_a_mask_from_lengths_is_part_of_a_model_of_any_number_of_steps(side, kno
     inputs = [keras.Input((known, 2), name="steps"), keras.Input((), dtype="int32", name="lengths")]
     model = keras.Model(inputs, get_mask(MakeMaskFromLengths(side)(inputs)))
     model.save(tmp_path / "model.keras")
-    for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
-        assert keras.ops.convert_to_numpy(each([np.zeros((3, 4, 2), "float32"), LENGTHS])).astype(int).tolist() == MASKS[side]
+    for version in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        assert keras.ops.convert_to_numpy(
+            version([np.zeros((3, 4, 2), "float32"), LENGTHS])).astype(int).tolist() == MASKS[side]
 
 
 def test_another_side_is_refused():

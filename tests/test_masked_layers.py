@@ -70,9 +70,9 @@ class Case:
     def with_weights(self, layer, steps):
         """The layer, called once, with the first weights of a long list: those of a step do not depend on how many there are."""
         self.call(layer, self.alone(0, steps), rows=[0])
-        shapes = [(9, *one.shape[1:]) if self.per_step else one.shape for one in layer.get_weights()]
+        shapes = [(9, *weight.shape[1:]) if self.per_step else weight.shape for weight in layer.get_weights()]
         weights = [np.random.default_rng(2).uniform(0.2, 1, shape) for shape in shapes]
-        layer.set_weights([one[:steps] if self.per_step else one for one in weights])
+        layer.set_weights([array[:steps] if self.per_step else array for array in weights])
         return layer
 
     def ours(self, steps=STEPS):
@@ -86,7 +86,7 @@ class Case:
         """The answers of the original for each sequence alone: a row for each step, or for each sequence where the mask ends."""
         layer = self.theirs()
         outputs = [self.call(self.theirs(n) if self.per_step else layer, self.alone(row), rows=[row]) for row, n in enumerate(LENGTHS)]
-        return np.concatenate([np.asarray(one if self.mask == "ended" else one[0]) for one in outputs])
+        return np.concatenate([np.asarray(output if self.mask == "ended" else output[0]) for output in outputs])
 
     def expected_mask(self, valid):
         first = np.ones((len(valid), 1), bool)
@@ -170,7 +170,7 @@ def test_gradients_stop_at_padding_and_an_empty_sequence_gives_no_nan(name):
         output = case.call(layer, tensors, masks)
         loss = ops.sum(ops.square(output) * np.random.default_rng(0).normal(size=output.shape).astype("float32"))
     of_inputs, of_weights = tape.gradient(loss, [tensors, layer.trainable_weights])
-    assert np.isfinite(output).all() and all(np.isfinite(one).all() for one in of_weights)
+    assert np.isfinite(output).all() and all(np.isfinite(gradient).all() for gradient in of_weights)
     for kind, gradient in zip(case.inputs, of_inputs):
         assert np.isfinite(gradient).all()
         assert kind in "vo" or not np.asarray(gradient)[~valid].any()
@@ -226,7 +226,7 @@ def alone(model):
 
 def worst(run, truth, paddings=PADDINGS):
     """The largest change of an answer by padding, or by the way in which the model is run."""
-    batches = [Case(None).padded(*each) for each in paddings]
+    batches = [Case(None).padded(*padding) for padding in paddings]
     return max(np.abs(np.asarray(run([x, valid])) - truth).max() for (x,), _, valid in batches)
 
 
@@ -302,8 +302,8 @@ def test_batch_normalization_trains_on_valid_steps():
     x, valid = padded("pre")
     ours, theirs = MaskedBatchNormalization(momentum=0.5), layers.BatchNormalization(momentum=0.5)
     np.testing.assert_allclose(np.asarray(ours(x, training=True))[valid], theirs(np.asarray(x)[valid], training=True), atol=1e-5)
-    for one, other in zip(ours.get_weights(), theirs.get_weights()):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    for actual, expected in zip(ours.get_weights(), theirs.get_weights()):
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("layer", [MaskedGroupNormalization(1, axis=1), MaskedBatchNormalization(axis=1)], ids=lambda layer: layer.name)
@@ -339,15 +339,15 @@ def test_bidirectional_layers_around_ours_and_their_states(side):
     expected = around_ours(x, initial_state=states)
     forward, backward, *last = ours(x, initial_state=states)
     np.testing.assert_allclose(np.concatenate([forward, backward], axis=-1)[valid], np.asarray(expected)[valid], atol=1e-5)
-    assert all(np.array_equal(get_mask(one), valid) for one in (expected, forward, backward))
-    assert [get_mask(one) for one in last] == [None, None]
+    assert all(np.array_equal(get_mask(tensor), valid) for tensor in (expected, forward, backward))
+    assert [get_mask(tensor) for tensor in last] == [None, None]
     np.testing.assert_allclose(last[0], [forward[row, np.flatnonzero(valid[row])[-1]] for row in range(3)], atol=1e-6)
 
 
 def test_states_of_a_backward_layer_have_no_mask():
     x, valid = padded("post")
     output, *states = MaskedLSTM(UNITS, return_sequences=True, return_state=True, go_backwards=True)(x)
-    assert np.array_equal(get_mask(output), valid[:, ::-1]) and [get_mask(one) for one in states] == [None, None]
+    assert np.array_equal(get_mask(output), valid[:, ::-1]) and [get_mask(state) for state in states] == [None, None]
 
 
 @pytest.mark.parametrize("side, more", [("post", 0), ("pre", 1), ("post", 4)])

@@ -106,7 +106,8 @@ def assert_right(answers, outputs, mask, side, atol=2e-6):
     if mask is None:
         expected = np.stack([np.zeros_like(outputs[0]) if answer is None else answer for answer in answers])
     else:
-        expected, right = np.zeros_like(outputs), mask_from_lengths([0 if one is None else len(one) for one in answers], outputs.shape[1], side)
+        expected, right = np.zeros_like(outputs), mask_from_lengths(
+            [0 if answer is None else len(answer) for answer in answers], outputs.shape[1], side)
         np.testing.assert_array_equal(mask, right)
         expected[right] = np.concatenate([answer for answer in answers if answer is not None])
     np.testing.assert_allclose(outputs, expected, atol=atol, rtol=atol)
@@ -134,13 +135,14 @@ def test_gradients_are_those_of_each_sequence_alone(name):
         inputs = tf.constant(batch)
         tape.watch([inputs, *alone_steps])
         together = ops.sum(ours(inputs, mask=mask) ** 2)
-        answers = [original(one) for one in alone_steps if alone(original, one[0]) is not None]
+        answers = [original(sequence) for sequence in alone_steps if alone(original, sequence[0]) is not None]
         apart = sum(ops.sum(answer**2) for answer in answers)
     at_inputs = tape.gradient(together, inputs).numpy()
     assert not at_inputs[~mask].any()
-    expected = [one if one is not None else tf.zeros_like(steps)
-                for one, steps in zip(tape.gradient(apart, alone_steps), alone_steps)]
-    np.testing.assert_allclose(at_inputs[mask], np.concatenate([one[0] for one in expected]), atol=1e-4, rtol=1e-4)
+    expected = [gradient if gradient is not None else tf.zeros_like(steps)
+                for gradient, steps in zip(tape.gradient(apart, alone_steps), alone_steps)]
+    np.testing.assert_allclose(
+        at_inputs[mask], np.concatenate([gradient[0] for gradient in expected]), atol=1e-4, rtol=1e-4)
     for first, second in zip(tape.gradient(together, ours.trainable_variables), tape.gradient(apart, original.trainable_variables)):
         np.testing.assert_allclose(first, second, atol=1e-4, rtol=1e-4)
 
@@ -240,8 +242,8 @@ def test_padding_may_stand_on_both_sides(name):
 
 def test_windows_stand_as_far_along_as_the_sequence():
     masks = np.array([(np.arange(12) >= front) & (np.arange(12) < front + 6) for front in range(7)])
-    found = ops.convert_to_numpy(MaskedMaxPooling1D(2).compute_mask(None, masks))
-    assert found.argmax(axis=1).tolist() == [0, 0, 1, 1, 2, 2, 3] and found.sum(axis=1).tolist() == [3] * 7
+    valid = ops.convert_to_numpy(MaskedMaxPooling1D(2).compute_mask(None, masks))
+    assert valid.argmax(axis=1).tolist() == [0, 0, 1, 1, 2, 2, 3] and valid.sum(axis=1).tolist() == [3] * 7
 
 
 # A step within a sequence that is invalid.
@@ -264,9 +266,9 @@ STEPS = np.array([[[1.0], [2.0], [np.nan], [4.0], [5.0], [np.nan]]], "float32")
     ids=lambda value: type(value).__name__ if isinstance(value, keras.Layer) else None,
 )
 def test_an_invalid_step_within_a_sequence_does_not_count(layer, outputs, mask):
-    found = layer(STEPS, mask=HOLE)
-    assert ops.convert_to_numpy(found)[0, :, 0].tolist() == outputs
-    assert ops.convert_to_numpy(get_mask(found)).astype(int).tolist() == [mask]
+    output = layer(STEPS, mask=HOLE)
+    assert ops.convert_to_numpy(output)[0, :, 0].tolist() == outputs
+    assert ops.convert_to_numpy(get_mask(output)).astype(int).tolist() == [mask]
 
 
 # The number of steps, and bad input.
@@ -280,9 +282,9 @@ def test_the_number_of_output_steps_is_that_of_keras(padding, layer):
         else:
             original = layer(1, size, strides=stride, dilation_rate=dilation, padding=padding)
         steps = list(range(20))
-        expected = [0 if padding == "valid" and one <= (size - 1) * dilation else original.compute_output_shape((1, one, 1))[1]
-                    for one in steps[1:]]
-        assert [output_steps(one, size, stride, dilation, padding) for one in steps] == [0, *expected]
+        expected = [0 if padding == "valid" and count <= (size - 1) * dilation
+                    else original.compute_output_shape((1, count, 1))[1] for count in steps[1:]]
+        assert [output_steps(count, size, stride, dilation, padding) for count in steps] == [0, *expected]
         assert ops.convert_to_numpy(output_steps(ops.convert_to_tensor(steps), size, stride, dilation, padding)).tolist() == [0, *expected]
 
 

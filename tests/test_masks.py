@@ -189,8 +189,9 @@ def test_a_batch_is_drawn_the_same_again_and_in_another_process():
     )
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     command = [sys.executable, "-c", source]
-    other = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
-    assert digest(show_mask(TOKENS, MASK)) == digest(show_mask(TOKENS, MASK)) == other
+    printed = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    assert digest(show_mask(TOKENS, MASK)) == digest(show_mask(TOKENS, MASK)) == printed
 
 
 def test_a_batch_reads_as_a_table_with_dots_for_padding():
@@ -387,9 +388,9 @@ def test_a_mask_is_attached_to_a_copy(values):
 
 def test_a_mask_is_replaced_and_taken_off_a_copy():
     embedded = keras.layers.Embedding(9, 2, mask_zero=True)(np.array([[1, 2, 0]]))
-    other = np.array([[False, True, True]])
+    replacement = np.array([[False, True, True]])
     assert get_mask(attach_mask(embedded, None)) is None
-    assert np.array_equal(get_mask(attach_mask(embedded, other)), other)
+    assert np.array_equal(get_mask(attach_mask(embedded, replacement)), replacement)
     assert ops.convert_to_numpy(get_mask(embedded)).tolist() == [[True, True, False]]
 
 

@@ -48,10 +48,10 @@ def test_the_same_bytes_each_time():
 def test_strips_hold_all_lines_in_order_and_end_with_no_head(count, with_head, strips):
     names = [f"row {number}" for number in range(count)]
     heads = {f"row {number}": f"head {number}" for number in with_head if number < count}
-    found = _strips(names, heads, strips)
-    lines = [line for part in found for line in part]
+    parts = _strips(names, heads, strips)
+    lines = [line for part in parts for line in part]
     assert lines == [line for name in names for line in [(True, heads.get(name))] * (name in heads) + [(False, name)]]
-    assert len(found) <= strips and not any(part[-1][0] for part in found)
+    assert len(parts) <= strips and not any(part[-1][0] for part in parts)
 
 
 def looks(by_padding):

@@ -111,11 +111,12 @@ def dicts_of_two_padded_inputs():
     source, target = words("source"), words("target")
     keys = ops.tanh(embedded(source, "of_source", mask_zero=True))
     queries = embedded(target, "of_target", mask_zero=True)
-    found = L.Attention(name="attention")([queries, keys])
-    model = keras.Model({"source": source, "target": target}, {"target_tags": L.Dense(2, name="target_tags")(found)}, name="pairs")
-    other = np.array([2, 3, 1])
-    batch = {"source": ids(), "target": ids(other, 3)}
-    return model, batch, {"lengths": {"source": LENGTHS, "target": other}}
+    hidden = L.Attention(name="attention")([queries, keys])
+    model = keras.Model({"source": source, "target": target},
+                        {"target_tags": L.Dense(2, name="target_tags")(hidden)}, name="pairs")
+    target_lengths = np.array([2, 3, 1])
+    batch = {"source": ids(), "target": ids(target_lengths, 3)}
+    return model, batch, {"lengths": {"source": LENGTHS, "target": target_lengths}}
 
 
 def nested_models():
@@ -130,10 +131,10 @@ def shared_encoder():
     encoder = keras.Sequential([L.Embedding(9, 3, name="embedding"), L.GlobalAveragePooling1D(name="mean")], name="encoder")
     left, right = words("left"), words("right")
     difference = ops.subtract(encoder(left), encoder(right))
-    other = np.array([1, 5, 3])
-    batch = {"left": ids(), "right": ids(other, 5)}
+    right_lengths = np.array([1, 5, 3])
+    batch = {"left": ids(), "right": ids(right_lengths, 5)}
     return (keras.Model({"left": left, "right": right}, difference, name="siamese"), batch,
-            {"lengths": {"left": LENGTHS, "right": other}})
+            {"lengths": {"left": LENGTHS, "right": right_lengths}})
 
 
 def frozen_inner_model():
@@ -214,10 +215,10 @@ def test_a_compiled_model_trains_on_as_the_original_would(loss, metric):
     # without padding both do the same: so loss, metrics, optimizer and its slots are the same
     whole, wanted = ids(np.array([4, 4, 4]), 4), np.array([[1.0], [2.0], [3.0]])
     assert mended.optimizer.iterations == model.optimizer.iterations == 1
-    scores = [each.evaluate(whole, wanted, verbose=0, return_dict=True) for each in (mended, model)]
+    scores = [version.evaluate(whole, wanted, verbose=0, return_dict=True) for version in (mended, model)]
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
-    for each in (mended, model):
-        each.fit(whole, wanted, verbose=0)
+    for version in (mended, model):
+        version.fit(whole, wanted, verbose=0)
     for new, old in zip(mended.trainable_weights, model.trainable_weights, strict=True):
         np.testing.assert_allclose(new, old, atol=1e-5)
 
@@ -287,9 +288,9 @@ def test_what_an_input_says_is_padding_may_hold_any_ids(made, side):
     mended, report = mend(model, [ids(side=side), told], side=side, progress=False)
     assert report.ok and report.edits, report
     assert not any("mask_zero" in row.edit for row in report.edits), report
-    others = np.where(valid, ids(side=side), 5).astype("int32")
-    assert apart(mended([others, told]), mended([ids(side=side), told])) < NOTHING
-    assert apart(mended([others, told]), model([others, told])) > SOMETHING  # else there was nothing to mend
+    changed = np.where(valid, ids(side=side), 5).astype("int32")
+    assert apart(mended([changed, told]), mended([ids(side=side), told])) < NOTHING
+    assert apart(mended([changed, told]), model([changed, told])) > SOMETHING  # else there was nothing to mend
 
 
 def test_an_edit_names_the_input_whose_mask_it_takes():

@@ -46,14 +46,14 @@ def test_wording_is_out_of_reach_and_all_else_stays():
 
 
 def test_a_module_without_wording_does_the_same():
-    one, two = {}, {}
-    exec(SOURCE, one)
-    exec(without_wording(SOURCE), two)
+    original, reworded = {}, {}
+    exec(SOURCE, original)
+    exec(without_wording(SOURCE), reworded)
     for x in (3, "three"):
-        assert two["double"](x) == one["double"](x)
-    assert two["double"].cache_info().misses == 2 and two["double"].__name__ == "str" and two["plain"]()
+        assert reworded["double"](x) == original["double"](x)
+    assert reworded["double"].cache_info().misses == 2 and reworded["double"].__name__ == "str" and reworded["plain"]()
     with pytest.raises(ValueError, match="^there is no 0$"):
-        two["double"](0)
+        reworded["double"](0)
 
 
 @pytest.mark.parametrize("module", MODULES)

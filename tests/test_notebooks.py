@@ -176,8 +176,8 @@ def test_problems_are_found(tmp_path, changes, problem):
     notebook = read(path)
     notebook.cells[0].update(nbformat.from_dict(changes))
     path.write_text(serialized(notebook), encoding="utf-8")
-    (found,) = problems(path)
-    assert found.startswith(f"unfit.ipynb: cell 1 (id one): {problem}")
+    (message,) = problems(path)
+    assert message.startswith(f"unfit.ipynb: cell 1 (id one): {problem}")
 
 
 def test_another_layout_of_the_file_is_found(small_project, tmp_path):
@@ -221,7 +221,8 @@ def test_canonical_form_does_not_depend_on_which_stream_comes_first():
     pieces = [new_output("stream", name=name, text=text) for name, text in [("stderr", "a"), ("stdout", "b"), ("stderr", "c")]]
     for outputs in (pieces, pieces[1:2] + pieces[::2]):
         notebook = canonical(new_notebook(cells=[new_code_cell("print(1)", execution_count=1, outputs=outputs)]))
-        assert [(one.name, one.text) for one in notebook.cells[0].outputs] == [("stdout", "b"), ("stderr", "ac")]
+        assert [(output.name, output.text) for output in notebook.cells[0].outputs] == [
+            ("stdout", "b"), ("stderr", "ac")]
 
 
 # The notebooks of the course.
@@ -262,7 +263,7 @@ def counted_lines(source):
 
 def unfit_cells(path):
     """What a reader of a lesson could not see, or would have to scroll past."""
-    found = []
+    messages = []
     for cell in read(path).cells:
         if cell.cell_type != "code" or cell.id in LONGER_CELLS:
             continue
@@ -270,10 +271,10 @@ def unfit_cells(path):
         special = any(re.match(r"class |.*\b(new_figure|as_svg)\(", line) for line in lines)
         most = MOST_LINES_OF_A_FIGURE_OR_CLASS if special else MOST_LINES
         if len(lines) > most:
-            found.append(f"cell {cell.id}: {len(lines)} lines, of which {most} are allowed")
+            messages.append(f"cell {cell.id}: {len(lines)} lines, of which {most} are allowed")
         if cell.metadata.get("jupyter", {}).get("source_hidden") or re.match(r"#\|\s*hide", cell.source):
-            found.append(f"cell {cell.id}: hidden")
-    return found
+            messages.append(f"cell {cell.id}: hidden")
+    return messages
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

@@ -69,15 +69,15 @@ def bare_python(distributions, tmp_path_factory):
 
 def requirements_of(package: Distribution) -> list[Distribution]:
     """What is installed here because the package asks for it, directly or not, without its extras."""
-    found: dict[str, Distribution] = {}
+    installed: dict[str, Distribution] = {}
     pending = [package]
     while pending:
         for requirement in map(Requirement, pending.pop().requires or []):
-            if requirement.name in found or requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            if requirement.name in installed or requirement.marker and not requirement.marker.evaluate({"extra": ""}):
                 continue
-            found[requirement.name] = distribution(requirement.name)
-            pending.append(found[requirement.name])
-    return list(found.values())
+            installed[requirement.name] = distribution(requirement.name)
+            pending.append(installed[requirement.name])
+    return list(installed.values())
 
 
 def test_source_distribution_holds_every_file(distributions):

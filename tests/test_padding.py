@@ -203,7 +203,7 @@ def test_lists_arrays_and_flat_values_are_padded_as_by_a_loop(sequences, maxlen,
 @given(sequences=feature_sequences(), options=options())
 def test_flat_features_are_padded_like_their_arrays(sequences, options):
     assert_same(
-        pad_flat(np.concatenate(sequences), [len(one) for one in sequences], dtype="float32", **options),
+        pad_flat(np.concatenate(sequences), [len(sequence) for sequence in sequences], dtype="float32", **options),
         pad_sequences(sequences, dtype="float32", **options),
     )
 
@@ -299,8 +299,8 @@ def test_unpadding_is_the_inverse_of_padding_strings(sequences, side):
 
 
 def test_what_is_padded_with_the_defaults_is_unpadded_with_the_defaults():
-    assert [one.tolist() for one in unpad(pad_sequences([[1], [2, 3]]), [1, 2])] == [[1], [2, 3]]
-    assert [one.tolist() for one in unpad(pad_flat([1, 2, 3], [1, 2]), [1, 2])] == [[1], [2, 3]]
+    assert [row.tolist() for row in unpad(pad_sequences([[1], [2, 3]]), [1, 2])] == [[1], [2, 3]]
+    assert [row.tolist() for row in unpad(pad_flat([1, 2, 3], [1, 2]), [1, 2])] == [[1], [2, 3]]
 
 
 def test_unpadding_copies():
@@ -352,7 +352,8 @@ def assert_held(stored, value):
             return
         with np.errstate(over="ignore"):
             nearby = [np.nextafter(stored, stored.dtype.type(end)) for end in (-np.inf, np.inf)]
-        distances = [abs(Fraction(float(one)) - Fraction(value)) for one in [stored, *nearby] if np.isfinite(one)]
+        distances = [abs(Fraction(float(candidate)) - Fraction(value))
+                     for candidate in [stored, *nearby] if np.isfinite(candidate)]
         assert distances[0] == min(distances)
     else:
         assert stored.item() == value
@@ -365,7 +366,8 @@ def limits_of(dtype):
 
 powers = [sign * 2**exponent for sign in (-1, 1) for exponent in (8, 11, 16, 24, 31, 32, 53, 63, 64, 65, 128)]
 edges = sorted({0, *powers, *(limit for dtype in INTEGER_DTYPES + FLOAT_DTYPES for limit in limits_of(dtype))})
-integers = st.builds(int.__add__, st.sampled_from(edges), st.integers(-2, 2)).filter(lambda one: abs(one) < 2**1000)
+integers = st.builds(int.__add__, st.sampled_from(edges), st.integers(-2, 2)).filter(
+    lambda integer: abs(integer) < 2**1000)
 floats = st.one_of(
     integers.map(float),
     st.builds(math.nextafter, integers.map(float), st.sampled_from([-math.inf, math.inf])),
@@ -511,7 +513,7 @@ def test_a_value_of_a_small_type_becomes_an_integer_only_if_it_is_one(dtype, tar
 def nearest(number, dtype):
     """The values that are as near as any, if one of them can be called `number` rounded; else nothing."""
     if not math.isfinite(number):
-        return [one for one in all_of(dtype)[1] if one == number or one != one and number != number][:1]
+        return [value for value in all_of(dtype)[1] if value == number or value != value and number != number][:1]
     numbers = finite(dtype)
     beyond, half_a_step = abs(number) - numbers[-1], (numbers[-1] - numbers[-2]) / 2
     assume(beyond != half_a_step)
@@ -519,9 +521,9 @@ def nearest(number, dtype):
         return []
     place = bisect(numbers, number)
     around = numbers[max(place - 1, 0) : place + 1]
-    distance = min(abs(Fraction(one) - Fraction(number)) for one in around)
-    found = [one for one in around if abs(Fraction(one) - Fraction(number)) == distance]
-    return found if number in found or distance < abs(Fraction(number)) else []
+    distance = min(abs(Fraction(neighbour) - Fraction(number)) for neighbour in around)
+    nearest_values = [neighbour for neighbour in around if abs(Fraction(neighbour) - Fraction(number)) == distance]
+    return nearest_values if number in nearest_values or distance < abs(Fraction(number)) else []
 
 
 @given(dtype=st.sampled_from(SMALL_FLOATS), data=st.data())
@@ -693,10 +695,10 @@ class ArrowArray:
         return len(self.value)
 
     def __iter__(self):
-        return (ArrowList(one) if isinstance(one, list) else ArrowScalar(one) for one in self.value)
+        return (ArrowList(part) if isinstance(part, list) else ArrowScalar(part) for part in self.value)
 
     def __array__(self, dtype=None, copy=None):
-        return np.array([math.nan if one is None else one for one in self.value], dtype)
+        return np.array([math.nan if number is None else number for number in self.value], dtype)
 
     def to_pylist(self):
         return self.value

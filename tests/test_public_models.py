@@ -50,8 +50,9 @@ def test_a_model_is_built_again_from_its_config(name):
     case = case_of(name)
     again = type(case.model).from_config(case.model.get_config())
     again.set_weights(case.model.get_weights())
-    for one, expected in zip(keras.tree.flatten(again(case.batch)), keras.tree.flatten(case.model(case.batch)), strict=True):
-        np.testing.assert_array_equal(one, expected)
+    for actual, expected in zip(
+            keras.tree.flatten(again(case.batch)), keras.tree.flatten(case.model(case.batch)), strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_what_is_said_is_complete():
@@ -96,7 +97,7 @@ def test_where_the_number_of_steps_is_fixed_what_stands_at_padding_is_changed():
     case = Case(joined(False), ids(np.random.default_rng(1)), LENGTHS, "", "", True, "", padding_vector="words")
     kept = case.model.get_weights()
     assert padding_error(case.model, case) > 0.1
-    assert all(np.array_equal(one, before) for one, before in zip(case.model.get_weights(), kept))
+    assert all(np.array_equal(after, before) for after, before in zip(case.model.get_weights(), kept))
     mended = joined(True)
     assert padding_error(mended, case) == 0
     assert change_without_padding(case.model, mended, case) < 1e-6

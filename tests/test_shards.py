@@ -102,22 +102,22 @@ def test_steps_one_after_another(name, same):
 
 def test_two_processes():
     listening = [socket.socket() for _ in range(2)]
-    for each in listening:
-        each.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in listening]
-    for each in listening:
-        each.close()
+    for server in listening:
+        server.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in listening]
+    for server in listening:
+        server.close()
     tasks = [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}) for index in range(2)]
-    for found in map(printed, [started(TF_CONFIG=task) for task in tasks]):
-        assert found["shared"] < 1e-6 and found["plain"] > 0.1
+    for result in map(printed, [started(TF_CONFIG=task) for task in tasks]):
+        assert result["shared"] < 1e-6 and result["plain"] > 0.1
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
 def test_two_processes_of_torch(tmp_path):
     program = PROGRAM.with_name("replicas_torch.py")
-    found = printed(started(program, str(tmp_path / "meeting"), KERAS_BACKEND="torch"))
-    assert max(sum(found["shared"].values(), [])) < 1e-6
-    assert min(sum(found["plain"].values(), [])) > 0.1
+    result = printed(started(program, str(tmp_path / "meeting"), KERAS_BACKEND="torch"))
+    assert max(sum(result["shared"].values(), [])) < 1e-6
+    assert min(sum(result["plain"].values(), [])) > 0.1
 
 
 # The loss on one device.
@@ -149,8 +149,8 @@ def test_on_one_device_it_is_the_loss_that_it_wraps(name, reduction, weights, ma
             value = loss(y_true, attach_mask(tf.identity(predicted), VALID) if masked else predicted, weights)
         results.append([value, tape.gradient(value, predicted)])
     assert results[0][0].dtype == results[1][0].dtype
-    for wanted, found in zip(*results):
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
+    for wanted, actual in zip(*results):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("options", [{}, {"run_eagerly": True}, {"jit_compile": True}], ids=["graph", "eager", "XLA"])
@@ -178,14 +178,14 @@ def test_a_feature_axis_that_only_one_has_is_no_time_axis():
 def test_weights_of_sequences_are_no_weights_of_steps():
     square, mask = PREDICTED[:, :4], mask_from_lengths([1, 2, 3, 4])
     weights = np.array([0.0, 0.0, 0.0, 1.0])
-    found = SharedMeanLoss("mse")(np.zeros((4, 4, 3)), attach_mask(square, mask), weights)
-    assert float(found) == pytest.approx((square[3] ** 2).mean(axis=-1).sum() / 10, rel=1e-5)
+    value = SharedMeanLoss("mse")(np.zeros((4, 4, 3)), attach_mask(square, mask), weights)
+    assert float(value) == pytest.approx((square[3] ** 2).mean(axis=-1).sum() / 10, rel=1e-5)
 
 
 def test_half_precision_counts_beyond_its_own_limits():
     loss = SharedMeanLoss(MSE(dtype="float16"))
-    found = loss(np.zeros((1, 70_000, 1)), attach_mask(np.ones((1, 70_000, 1), "float16"), np.ones((1, 70_000), bool)))
-    assert found.dtype == "float16" and found == 1
+    mean = loss(np.zeros((1, 70_000, 1)), attach_mask(np.ones((1, 70_000, 1), "float16"), np.ones((1, 70_000), bool)))
+    assert mean.dtype == "float16" and mean == 1
 
 
 def test_nothing_valid_gives_zero_and_no_gradient():
@@ -253,8 +253,8 @@ def test_weights_make_a_sum_the_mean_however_it_is_cut():
 
 def test_weights_of_a_pipeline():
     data = tf.data.Dataset.from_tensors((IDS, Y)).map(lambda x, y: (x, y, shared_weights(x != 0, 2))).unbatch().batch(2)
-    found = np.concatenate([weights for *_, weights in data])
-    np.testing.assert_allclose(found, shared_weights(VALID, 2), rtol=1e-6)
+    shares = np.concatenate([weights for *_, weights in data])
+    np.testing.assert_allclose(shares, shared_weights(VALID, 2), rtol=1e-6)
     empty = tf.data.Dataset.from_tensors(IDS * 0).map(lambda x: shared_weights(x != 0))
     assert not next(iter(empty)).numpy().any()
 
@@ -301,8 +301,8 @@ def test_shards_are_those_of_tf_distribute():
     for rows in range(1, 8):
         for shards in range(1, 6):
             cut = shard_rows(rows, shards)
-            assert [row for each in cut for row in range(rows)[each]] == list(range(rows)) and len(cut) == shards
-    assert [each.stop - each.start for each in shard_rows(5, 4)] == [2, 2, 1, 0]
+            assert [row for shard in cut for row in range(rows)[shard]] == list(range(rows)) and len(cut) == shards
+    assert [shard.stop - shard.start for shard in shard_rows(5, 4)] == [2, 2, 1, 0]
 
 
 @pytest.mark.parametrize("shards", [2, 3, 4])

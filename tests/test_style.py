@@ -23,8 +23,8 @@ def test_the_code_keeps_the_rules(command):
 
 def test_ruff_looks_at_every_python_file():
     _, output = run("ruff", "check", "--show-files")
-    found = {path.relative_to(ROOT) for name in LINTED for path in [ROOT / name, *(ROOT / name).rglob("*.py")]}
-    assert {str(ROOT / path) for path in found if path.suffix == ".py"} <= set(output.splitlines())
+    paths = {path.relative_to(ROOT) for name in LINTED for path in [ROOT / name, *(ROOT / name).rglob("*.py")]}
+    assert {str(ROOT / path) for path in paths if path.suffix == ".py"} <= set(output.splitlines())
 
 
 # Of each kind of rule, a line that breaks it.

@@ -228,13 +228,13 @@ def test_a_layer_gives_the_values_and_the_mask_that_it_should(name, how):
             answer = layer(given())
             has_mask = getattr(answer, "_keras_mask", None) is not None
             return answer, answer._keras_mask if has_mask else tf.constant("none")
-        answer, found = tf.function(traced, autograph=False)()  # whose cache takes no account of closures
-        found = None if found.dtype == tf.string else np.asarray(found)
+        answer, answer_mask = tf.function(traced, autograph=False)()  # whose cache takes no account of closures
+        answer_mask = None if answer_mask.dtype == tf.string else np.asarray(answer_mask)
     else:
         answer = layer(inputs)
-        found = mask_of(answer)
+        answer_mask = mask_of(answer)
     np.testing.assert_array_equal(answer, first if wanted is None else wanted)
-    np.testing.assert_array_equal(found, mask)
+    np.testing.assert_array_equal(answer_mask, mask)
     assert mask_of(first) is None or np.array_equal(mask_of(first), VALID), "the input keeps its mask"
 
 
@@ -247,7 +247,8 @@ def test_the_lowest_value_is_that_of_the_type(dtype):
     assert np.isfinite(padding).all() and (padding < -6e4).all()
 
 
-@pytest.mark.parametrize("layer", [mask_layers.MakeMask(9.0, dtype="float16"), mask_layers.EndMask(dtype="float16")], ids=lambda one: one.name)
+@pytest.mark.parametrize("layer", [mask_layers.MakeMask(9.0, dtype="float16"), mask_layers.EndMask(dtype="float16")],
+                         ids=lambda layer: layer.name)
 def test_a_layer_that_copies_keeps_the_type_and_every_bit(layer):
     large = ops.convert_to_tensor(np.array([[16777217, 70000]]), "int32")
     assert layer(large).dtype == "int32" and (np.asarray(layer(large)) == [[16777217, 70000]]).all()

@@ -249,9 +249,9 @@ def test_a_causal_attention_is_given_no_mask():
 
 def test_a_mask_given_by_keyword_is_the_one_that_goes_in():
     embed, lstm = embedding(), layers.LSTM(2, name="lstm")
-    other = np.array([[True] * 4, [True, True, False, False]])
-    row = trace_masks(lambda ids: lstm(embed(ids), mask=keras.ops.convert_to_tensor(other)), IDS)[1]
-    np.testing.assert_array_equal(row.mask_in, other)
+    mask = np.array([[True] * 4, [True, True, False, False]])
+    row = trace_masks(lambda ids: lstm(embed(ids), mask=keras.ops.convert_to_tensor(mask)), IDS)[1]
+    np.testing.assert_array_equal(row.mask_in, mask)
     assert row.fate == "used"
 
 
@@ -603,14 +603,14 @@ def woven(trace):
 
 @pytest.mark.tensorflow
 def test_a_flow_has_branches_and_shows_where_an_operation_loses_the_mask():
-    embed, other, dense = embedding("tokens"), layers.Embedding(5, 4, name="others"), layers.Dense(2, name="dense")
-    trace = trace_masks(lambda ids: dense(embed(ids) + other(ids)), IDS)
+    embed, unmasked, dense = embedding("tokens"), layers.Embedding(5, 4, name="others"), layers.Dense(2, name="dense")
+    trace = trace_masks(lambda ids: dense(embed(ids) + unmasked(ids)), IDS)
     assert woven(trace) == {("batch", "tokens", "", ""), ("batch", "others", "", ""), ("tokens", "+", "mask", ""),
                             ("others", "+", "", ""), ("+", "dense", "", "start"), ("dense", "answer", "", "")}
     assert [(row.name, row.fate) for row in trace] == [
         ("tokens", "made"), ("others", "none"), ("+", "dropped"), ("dense", "none")]
     assert (trace[2].class_name, trace[2].place) == (
-        "operation", "trace = trace_masks(lambda ids: dense(embed(ids) + other(ids)), IDS)")
+        "operation", "trace = trace_masks(lambda ids: dense(embed(ids) + unmasked(ids)), IDS)")
 
 
 def test_a_flow_shows_a_mask_that_attention_takes_off():
@@ -630,7 +630,7 @@ def test_each_input_of_the_batch_has_its_own_place_and_tokens(kind):
     embed, add = embedding(), layers.Add(name="add")
     arrays = {"a": IDS, "b": IDS[::-1].copy()}
     given = arrays if kind is dict else list(arrays.values())
-    flow = trace_masks(lambda inputs: add([embed(one) for one in keras.tree.flatten(inputs)]), given).flow
+    flow = trace_masks(lambda inputs: add([embed(ids) for ids in keras.tree.flatten(inputs)]), given).flow
     names = ["batch.a", "batch.b"] if kind is dict else ["batch.0", "batch.1"]
     assert [step.label for step in flow.steps[:2]] == [f"{name} (2, 4)" for name in names]
     for step, array in zip(flow.steps[2:4], arrays.values(), strict=True):

@@ -109,7 +109,7 @@ def test_names_are_in_order_and_of_one_panel(small):
 
 
 @pytest.mark.parametrize(
-    "found, message",
+    "accuracies, message",
     [
         ([0.5], "a, b, c: 1 numbers for 2 seeds"),
         ([0.5] * 3, "a, b, c: 3 numbers for 2 seeds"),
@@ -118,9 +118,9 @@ def test_names_are_in_order_and_of_one_panel(small):
         ([np.nan, 0.5], "a, b, c: .* is not from 0 to 1"),
     ],
 )
-def test_outcomes_refuse_other_numbers(found, message):
+def test_outcomes_refuse_other_numbers(accuracies, message):
     with pytest.raises(ValueError, match=message):
-        Outcomes([0, 1], {("a", "b", "c"): found})
+        Outcomes([0, 1], {("a", "b", "c"): accuracies})
 
 
 def test_difference_compares_the_same_seeds(small):
@@ -130,10 +130,10 @@ def test_difference_compares_the_same_seeds(small):
 
 
 def test_difference_is_the_largest_of_all(small):
-    other = Outcomes([5, 3], {key: found[::-1] for key, found in SMALL.items()})
-    assert small.difference(other) == 0
-    other.values["b", "short", "lost"][0] = 1
-    assert small.difference(other) == 0.875
+    backwards = Outcomes([5, 3], {key: accuracies[::-1] for key, accuracies in SMALL.items()})
+    assert small.difference(backwards) == 0
+    backwards.values["b", "short", "lost"][0] = 1
+    assert small.difference(backwards) == 0.875
 
 
 numbers = st.lists(st.integers(0, 1000).map(lambda thousandth: thousandth / 1000), min_size=2, max_size=2)
@@ -145,7 +145,7 @@ def test_saved_outcomes_come_back(tmp_path_factory, values):
     Outcomes([0, 7], values).save(path)
     loaded = Outcomes.load(path)
     assert loaded.seeds == [0, 7] and list(loaded.values) == list(values)
-    assert all(np.array_equal(loaded[key], found) for key, found in values.items())
+    assert all(np.array_equal(loaded[key], accuracies) for key, accuracies in values.items())
 
 
 def test_a_line_of_the_file_is_an_entry(small, tmp_path):
@@ -163,12 +163,12 @@ def test_each_experiment_runs_once_for_each_seed(capsys):
         calls.append(seed)
         return {"short": random.random(), "long": float(np.random.random())}
 
-    found = over_seeds({("a", "lost"): experiment, ("a", "kept"): experiment}, seeds=[4, 2])
-    assert calls == [4, 4, 2, 2] and found.seeds == [4, 2]
+    outcomes = over_seeds({("a", "lost"): experiment, ("a", "kept"): experiment}, seeds=[4, 2])
+    assert calls == [4, 4, 2, 2] and outcomes.seeds == [4, 2]
     # every run begins with its own seed, so it does not depend on those before
     for way in ("short", "long"):
-        assert np.array_equal(found["a", way, "lost"], found["a", way, "kept"])
-        assert found["a", way, "lost"][0] != found["a", way, "lost"][1]
+        assert np.array_equal(outcomes["a", way, "lost"], outcomes["a", way, "kept"])
+        assert outcomes["a", way, "lost"][0] != outcomes["a", way, "lost"][1]
     assert capsys.readouterr() == ("4 runs: ■■■■ done\n", "")
 
 
@@ -206,7 +206,8 @@ def test_the_figure_has_a_point_for_each_seed(small):
 
 
 def test_the_figure_shows_a_part_and_nothing_outside_of_it(small):
-    fewer = Outcomes([3, 5], {key: found for key, found in SMALL.items() if key[1] == "short" and key[0] == "a"})
+    fewer = Outcomes(
+        [3, 5], {key: accuracies for key, accuracies in SMALL.items() if key[1] == "short" and key[0] == "a"})
     picture = show_outcomes(fewer, limits=(0.2, 1.0))
     assert circles(picture, LEAK) == 2 and ">0%<" not in picture.source and ">40%<" in picture.source
     for limits in ((0.3, 1.0), (0.2, 0.9)):

@@ -102,8 +102,8 @@ def test_a_good_translation_has_no_differences():
 )
 def test_a_translation_that_was_tampered_with_is_noticed(old, new, problem):
     assert old in CHINESE
-    found = differences(ENGLISH, CHINESE.replace(old, new), TERMS)
-    assert any(text.startswith(problem) for text in found) if problem else found == [], found
+    messages = differences(ENGLISH, CHINESE.replace(old, new), TERMS)
+    assert any(text.startswith(problem) for text in messages) if problem else messages == [], messages
 
 
 def test_titles_and_names_of_others_are_no_terms():
@@ -175,11 +175,11 @@ def test_a_lesson_is_built_from_its_catalogue(edition):
     for name in edition.names:
         edition.build(name)
         assert edition.problems(name) == []
-    one, two = (read(edition.folder / f"{name}.ipynb") for name in edition.names)
-    assert one.cells[1] == edition.english("01_one").cells[1]
-    assert one.cells[2].source == "## 一节（这里）\n\n见[二](02_two.ipynb#它的-end)、`[l](m)`。"
-    assert two.cells[0].source == "# 二\n\n[一](01_one.ipynb)、[节](01_one.ipynb#一节（这里）)"
-    assert two.cells[1].source.partition("\n\n")[2] == (
+    first, second = (read(edition.folder / f"{name}.ipynb") for name in edition.names)
+    assert first.cells[1] == edition.english("01_one").cells[1]
+    assert first.cells[2].source == "## 一节（这里）\n\n见[二](02_two.ipynb#它的-end)、`[l](m)`。"
+    assert second.cells[0].source == "# 二\n\n[一](01_one.ipynb)、[节](01_one.ipynb#一节（这里）)"
+    assert second.cells[1].source.partition("\n\n")[2] == (
         "[源](../source/masks.ipynb#Why)、[许可](../../LICENSE)、[网](https://example.org/#x)、[上](#二)、[en](../02_two.ipynb)、[词](glossary.md)")
 
 

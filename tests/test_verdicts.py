@@ -36,16 +36,17 @@ def judged_case(seed):
 
 @pytest.mark.parametrize("seed", some_of(SEEDS, 5))
 def test_the_verdict_is_right(seed):
-    one = judged_case(seed)
-    wrong = one.contract_error or one.leaks_error or not one.apart
-    assert not wrong, "\n".join([*one.lines(), one.case.text, f"options: {one.case.options}"])
+    verdict = judged_case(seed)
+    wrong = verdict.contract_error or verdict.leaks_error or not verdict.apart
+    assert not wrong, "\n".join([*verdict.lines(), verdict.case.text, f"options: {verdict.case.options}"])
 
 
 @pytest.mark.parametrize("seeds", [SEEDS[::5], pytest.param(SEEDS, marks=pytest.mark.thorough)], ids=["some", "all"])
 def test_the_culprit_is_named_first(seeds):
-    found = [judged_case(seed) for seed in seeds]
-    counts = Counter(one.culprit for one in found if one.culprit)
-    assert counts["right"] >= 0.95 * sum(counts.values()), "\n".join(line for one in found for line in one.lines())
+    verdicts = [judged_case(seed) for seed in seeds]
+    counts = Counter(verdict.culprit for verdict in verdicts if verdict.culprit)
+    assert counts["right"] >= 0.95 * sum(counts.values()), "\n".join(
+        line for verdict in verdicts for line in verdict.lines())
 
 
 def test_what_is_said_wrongly_is_counted():
@@ -59,8 +60,8 @@ def test_what_is_said_wrongly_is_counted():
         return SimpleNamespace(name=name, verdict=verdict, inside="", place="")
 
     cases = [case_of(seed) for seed in range(12)]
-    sound = next(one for one in cases if not one.truth.broken)
-    leaks = next(one for one in cases if one.truth.leaks and not one.truth.mixes)
+    sound = next(case for case in cases if not case.truth.broken)
+    leaks = next(case for case in cases if case.truth.leaks and not case.truth.mixes)
     alarm = judged(sound, says("amount"), says("amount", first=row("tees")))
     assert (alarm.contract_error, alarm.leaks_error, alarm.culprit) == ("false alarm", "false alarm", "")
     comfort = judged(leaks, says(), says())
@@ -128,12 +129,13 @@ def clauses_of(plan):
     form = Form("functional", "single", fixed=False)
     truth = Meter(plan, form, build(plan, form)).measured()
     assert truth.clear
-    found = {name for name in ("amount", "content", "neighbours", "training", "gradients") if getattr(truth, name) > 1e-3}
-    return found | ({"mask"} if truth.mask else set())
+    clauses = {name for name in ("amount", "content", "neighbours", "training", "gradients")
+               if getattr(truth, name) > 1e-3}
+    return clauses | ({"mask"} if truth.mask else set())
 
 
 def test_a_seed_stands_for_one_case():
-    first, again, other = random_case(5, small=True), case_of(5), case_of(6)
-    same = [(one.text, one.kind, one.names, str(one.truth)) for one in (first, again)]
+    first, again, another = random_case(5, small=True), case_of(5), case_of(6)
+    same = [(case.text, case.kind, case.names, str(case.truth)) for case in (first, again)]
     assert same[0] == same[1]
-    assert first.text != other.text
+    assert first.text != another.text

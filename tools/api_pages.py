@@ -81,18 +81,18 @@ def _is_list_of_exports(node: ast.stmt) -> bool:
 
 def _comments(source: str) -> dict[int, str]:
     """The comment that ends each line, with what goes on in lines of comments below it."""
-    found: dict[int, str] = {}
+    comments: dict[int, str] = {}
     start = last = 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             line, text = token.start[0], token.string.lstrip("#:").strip()
             goes_on = token.line.lstrip().startswith("#") and line == last + 1
-            if goes_on and start in found:
-                found[start] += f" {text}"
+            if goes_on and start in comments:
+                comments[start] += f" {text}"
             else:
-                found[line], start = text, line
+                comments[line], start = text, line
             last = line
-    return found
+    return comments
 
 
 class _Entry:

@@ -45,13 +45,13 @@ def check_fonts() -> None:
 
 
 def all_missing() -> list[Missing]:
-    found = []
+    errors = []
     for check in (find_browser, check_fonts):
         try:
             check()
         except Missing as missing:
-            found.append(missing)
-    return found
+            errors.append(missing)
+    return errors
 
 
 def install() -> None:

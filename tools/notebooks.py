@@ -149,19 +149,19 @@ def problems(path: Path) -> list[str]:
     """What keeps a stored notebook from being fit to publish: an empty list if nothing does."""
     notebook = read(path)
     wanted = canonical(notebook)
-    found = _defects(notebook) + _differences(notebook, wanted)
-    if not found and path.read_text(encoding="utf-8") != serialized(wanted):
-        found.append("the file is not laid out as nbformat writes it")
-    return [f"{path.name}: {problem}" for problem in found]
+    reasons = _defects(notebook) + _differences(notebook, wanted)
+    if not reasons and path.read_text(encoding="utf-8") != serialized(wanted):
+        reasons.append("the file is not laid out as nbformat writes it")
+    return [f"{path.name}: {problem}" for problem in reasons]
 
 
 def _differences(notebook: NotebookNode, wanted: NotebookNode) -> list[str]:
     """What `canonical` would change."""
-    found = _changed_keys("the notebook", notebook, wanted, {"nbformat", "nbformat_minor"})
-    found += _changed_keys("the metadata", notebook.metadata, wanted.metadata)
+    changes = _changed_keys("the notebook", notebook, wanted, {"nbformat", "nbformat_minor"})
+    changes += _changed_keys("the metadata", notebook.metadata, wanted.metadata)
     for place, cell, wanted_cell in zip(_places(wanted), notebook.cells, wanted.cells):
-        found += _changed_keys(place, cell, wanted_cell)
-    return found
+        changes += _changed_keys(place, cell, wanted_cell)
+    return changes
 
 
 def _changed_keys(place: str, stored: dict, wanted: dict, keys: set[str] | None = None) -> list[str]:
@@ -174,16 +174,16 @@ def _changed_keys(place: str, stored: dict, wanted: dict, keys: set[str] | None 
 
 def _defects(notebook: NotebookNode) -> list[str]:
     """What only a change of the notebook, or another run, can mend."""
-    found = []
+    defects = []
     count = 0
     for place, cell in zip(_places(notebook), notebook.cells):
         if cell.cell_type != "code":
             continue
         count += 1
         if not cell.source.strip():
-            found.append(f"{place}: an empty code cell")
+            defects.append(f"{place}: an empty code cell")
         if cell.execution_count != count:
-            found.append(
+            defects.append(
                 f"{place}: execution count {cell.execution_count} instead of {count}, "
                 "so its output is not that of a run from top to bottom"
             )
@@ -191,10 +191,10 @@ def _defects(notebook: NotebookNode) -> list[str]:
             *find_comment_markers(cell.source),
             *find_metadata_tags(cell.metadata),
         ]:
-            found.append(f"{place}: a marker or tag that changes how the cell is tested")
+            defects.append(f"{place}: a marker or tag that changes how the cell is tested")
         for output in cell.outputs:
-            found += [f"{place}: {defect}" for defect in _output_defects(output)]
-    return found
+            defects += [f"{place}: {defect}" for defect in _output_defects(output)]
+    return defects
 
 
 def _output_defects(output: NotebookNode) -> list[str]:
@@ -204,12 +204,12 @@ def _output_defects(output: NotebookNode) -> list[str]:
         texts = {output.name: output.text}
     else:
         texts = {mime_type: str(value) for mime_type, value in output.data.items()}
-    found = [f"{mime_type} output is not compared when tested" for mime_type in texts.keys() & UNCOMPARED_MIME_TYPES]
+    defects = [f"{mime_type} output is not compared when tested" for mime_type in texts.keys() & UNCOMPARED_MIME_TYPES]
     for name, text in texts.items():
         for what, pattern in VARYING_TEXT.items():
             if match := pattern.search(text):
-                found.append(f"{what} in the {name} output: {match[0]}")
-    return found
+                defects.append(f"{what} in the {name} output: {match[0]}")
+    return defects
 
 
 def _places(notebook: NotebookNode) -> list[str]:
@@ -247,9 +247,9 @@ def main() -> int:
     paths = arguments.paths or notebook_paths()
 
     if arguments.command == "check":
-        found = [problem for path in paths for problem in problems(path)]
-        print(*found, sep="\n", file=sys.stderr)
-        return 1 if found else 0
+        messages = [problem for path in paths for problem in problems(path)]
+        print(*messages, sep="\n", file=sys.stderr)
+        return 1 if messages else 0
 
     for path in paths:
         started = time.monotonic()

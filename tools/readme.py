@@ -111,12 +111,12 @@ def _tidy(body: str) -> str:
 def differences(root: Path = ROOT) -> list[str]:
     """What rendering would change: an empty list if nothing."""
     files = render(root)
-    found = [
+    outdated = [
         f"{name} is not what {PAGES.get(name, 'nbs/index.ipynb')} renders to"
         for name, content in files.items()
         if not (root / name).exists() or (root / name).read_text(encoding="utf-8") != content
     ]
-    return found + [f"{path.relative_to(root)} is no longer used" for path in _stale_pictures(root, files)]
+    return outdated + [f"{path.relative_to(root)} is no longer used" for path in _stale_pictures(root, files)]
 
 
 def write(root: Path = ROOT) -> None:
@@ -139,10 +139,10 @@ def main() -> int:
     if not parser.parse_args().check:
         write()
         return 0
-    found = differences()
-    if found:
-        print(*found, "Run `make readme`.", sep="\n", file=sys.stderr)
-    return 1 if found else 0
+    messages = differences()
+    if messages:
+        print(*messages, "Run `make readme`.", sep="\n", file=sys.stderr)
+    return 1 if messages else 0
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class Heading:
 
 
 def headings(notebook: NotebookNode) -> list[Heading]:
-    found = []
+    all_headings = []
     for cell in notebook.cells:
         if cell.cell_type != "markdown":
             continue
@@ -107,18 +107,18 @@ def headings(notebook: NotebookNode) -> list[Heading]:
             fenced ^= bool(FENCE.match(line))
             if not fenced and (heading := HEADING.match(line)):
                 text = re.sub(r"[`*]|\[([^]]*)\]\([^)]*\)", r"\1", heading[2])
-                found.append(Heading(cell.id, text, bool(cell.metadata.get("jp-MarkdownHeadingCollapsed"))))
-    return found
+                all_headings.append(Heading(cell.id, text, bool(cell.metadata.get("jp-MarkdownHeadingCollapsed"))))
+    return all_headings
 
 
 def heading_ids(notebook: NotebookNode) -> list[str]:
     """An id for each heading, the same in all languages if `notebook` is the English one."""
-    found: list[str] = []
+    ids: list[str] = []
     for heading in headings(notebook):
         plain = re.sub(r"[^a-z0-9]+", "-", heading.text.lower()).strip("-")
-        number = sum(plain == re.sub(r"-\d+$", "", taken) or plain == taken for taken in found)
-        found.append(f"{plain}-{number + 1}" if number else plain)
-    return found
+        number = sum(plain == re.sub(r"-\d+$", "", taken) or plain == taken for taken in ids)
+        ids.append(f"{plain}-{number + 1}" if number else plain)
+    return ids
 
 
 class Stage:
@@ -174,8 +174,8 @@ class Stage:
                 "\n".join(f"{path} is missing" for path in missing)
                 + f"\nRun `{self.edition.renew}`, or build the other language alone: make site LANGUAGES=en"
             )
-        if found := [problem for path in wanted for problem in problems(self.root / path)]:
-            raise UnfitSite("\n".join([*found, f"Run `{self.edition.renew}`: the site shows what is stored."]))
+        if messages := [problem for path in wanted for problem in problems(self.root / path)]:
+            raise UnfitSite("\n".join([*messages, f"Run `{self.edition.renew}`: the site shows what is stored."]))
         notebooks = {path: read(self.root / path) for path in wanted}
         if self.language != "en":
             for path, notebook in notebooks.items():

@@ -73,19 +73,19 @@ def updated(old: polib.POFile, english: dict[str, str]) -> polib.POFile:
 def states(opened: polib.POFile, english: dict[str, str]) -> list[str]:
     """What keeps a catalogue from being complete, each with what to do."""
     entries = {entry.msgctxt: entry for entry in opened}
-    found = []
+    problems = []
     for cell_id, message in english.items():
         entry, start = entries.pop(cell_id, None), message.strip().partition("\n")[0][:60]
         if entry is None or entry.obsolete:
-            found.append(f"cell {cell_id} ({start}) has no entry: run `make zh`, and translate it")
+            problems.append(f"cell {cell_id} ({start}) has no entry: run `make zh`, and translate it")
         elif entry.msgid != message:
-            found.append(f"cell {cell_id} ({start}) has changed: run `make zh`, and look at its translation")
+            problems.append(f"cell {cell_id} ({start}) has changed: run `make zh`, and look at its translation")
         elif not entry.msgstr.strip():
-            found.append(f"cell {cell_id} ({start}) is not translated")
+            problems.append(f"cell {cell_id} ({start}) is not translated")
         elif entry.fuzzy:
-            found.append(f"cell {cell_id} ({start}) has changed: look at its translation, then take `fuzzy` away")
-    return found + [f"entry {cell_id} has no cell: move what it says to the cell that took its place, then delete it"
-                    for cell_id in entries]
+            problems.append(f"cell {cell_id} ({start}) has changed: look at its translation, then take `fuzzy` away")
+    return problems + [f"entry {cell_id} has no cell: move what it says to the cell that took its place, then delete it"
+                       for cell_id in entries]
 
 
 # What a translation has in common with its cell.
@@ -161,23 +161,23 @@ def glossary(path: Path) -> tuple[Term, ...]:
 
 def differences(english: str, chinese: str, terms: Iterable[Term]) -> list[str]:
     """What a translation does not have in common with its cell, or says in other words than the glossary."""
-    found = []
+    problems = []
     for what, of in IN_COMMON.items():
         wanted, given = of(english), of(chinese)
         if wanted != given:
-            found.append(f"{what}: {_difference(wanted, given)}")
+            problems.append(f"{what}: {_difference(wanted, given)}")
     # Code is a word among others, here.
     words = CODE.sub(lambda match: "`x`", LINK.sub("", chinese))
     for what, pattern in TYPOGRAPHY.items():
         if match := re.search(pattern, words, re.MULTILINE):
-            found.append(f"{what}: {words[max(0, match.start() - 8):match.end() + 8]!r}")
+            problems.append(f"{what}: {words[max(0, match.start() - 8):match.end() + 8]!r}")
     for term in terms:
         used, right = term.english.search(_in_own_words(english)), " or ".join(term.right)
         if used and not any(word in chinese for word in term.right):
-            found.append(f"glossary: {used[0]!r} is {right}")
-        found += [f"glossary: {word!r} should be {right}"
-                  for word in term.wrong if word in chinese.replace(f"“{word}”", "")]  # in quotes it is spoken of
-    return found
+            problems.append(f"glossary: {used[0]!r} is {right}")
+        problems += [f"glossary: {word!r} should be {right}"
+                     for word in term.wrong if word in chinese.replace(f"“{word}”", "")]  # in quotes it is spoken of
+    return problems
 
 
 def _difference(wanted, given) -> str:
@@ -273,8 +273,8 @@ class Edition:
         Raises `Untranslated` if a cell is missing, doubtful or gone, or a link leads nowhere.
         """
         catalogue = self.catalogue(name)
-        if found := states(catalogue, self.prose(name)):
-            raise Untranslated("\n".join(f"{name}.po: {problem}" for problem in found))
+        if problems := states(catalogue, self.prose(name)):
+            raise Untranslated("\n".join(f"{name}.po: {problem}" for problem in problems))
         chinese = {entry.msgctxt: entry.msgstr for entry in catalogue}
         notebook = self.english(name)
         for cell in notebook.cells:
@@ -288,16 +288,16 @@ class Edition:
     def problems(self, name: str) -> list[str]:
         """What is wrong with a catalogue or its notebook: an empty list if nothing is."""
         catalogue, terms = self.catalogue(name), glossary(self.folder / "glossary.md")
-        found = [f"{name}.po: {problem}" for problem in states(catalogue, self.prose(name))]
+        problems = [f"{name}.po: {problem}" for problem in states(catalogue, self.prose(name))]
         for entry in catalogue:
             if entry.msgstr and not entry.obsolete:
-                found += [f"{name}.po, cell {entry.msgctxt}: {difference}"
-                          for difference in differences(entry.msgid, entry.msgstr, terms)]
-        if not found:
+                problems += [f"{name}.po, cell {entry.msgctxt}: {difference}"
+                             for difference in differences(entry.msgid, entry.msgstr, terms)]
+        if not problems:
             path = self.folder / f"{name}.ipynb"
             if not path.exists() or path.read_text(encoding="utf-8") != serialized(self.built(name)):
-                found.append(f"nbs/zh/{name}.ipynb is not what its catalogue gives: run `make zh`")
-        return found
+                problems.append(f"nbs/zh/{name}.ipynb is not what its catalogue gives: run `make zh`")
+        return problems
 
     def strangers(self) -> list[str]:
         """Files of the edition that belong to no lesson."""
@@ -313,7 +313,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     edition = Edition()
-    found = edition.strangers()
+    problems = edition.strangers()
     for name in arguments.names or edition.names:
         if arguments.command == "update":
             edition.update(name)
@@ -321,11 +321,11 @@ def main() -> int:
             try:
                 edition.build(name)
             except Untranslated as error:
-                found += str(error).splitlines()
+                problems += str(error).splitlines()
         else:
-            found += edition.problems(name)
-    print(*found, sep="\n", file=sys.stderr)
-    return 1 if found else 0
+            problems += edition.problems(name)
+    print(*problems, sep="\n", file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -44,14 +44,14 @@ class Opened:
 
 def overflow(page: Page) -> list[str]:
     """Whether the page is wider than the window."""
-    found = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    if found[0] <= found[1]:
+    widths = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    if widths[0] <= widths[1]:
         return []
     widest = page.evaluate("""
         [...document.querySelectorAll("article *")]
             .filter((part) => part.getBoundingClientRect().right > innerWidth + 1)
             .map((part) => part.outerHTML.slice(0, 100))[0]""")
-    return [f"{found[0]} pixels in a window of {found[1]}: {widest}"]
+    return [f"{widths[0]} pixels in a window of {widths[1]}: {widest}"]
 
 
 def figures(page: Page) -> list[str]:
@@ -61,13 +61,13 @@ def figures(page: Page) -> list[str]:
         image.loading = "eager";
         return image.complete || new Promise((done) => { image.onload = image.onerror = done; });
     }))""")
-    found = page.evaluate("""[...document.querySelectorAll("article img")].map((image) => [
+    images = page.evaluate("""[...document.querySelectorAll("article img")].map((image) => [
         image.getAttribute("src"), image.getAttribute("alt"), image.naturalWidth,
         image.getBoundingClientRect().width, image.checkVisibility()])""")
     return [
         f"the image {source}: "
         + ("is not there" if not natural else "is not seen" if not (width and seen) else "has no words")
-        for source, words, natural, width, seen in found
+        for source, words, natural, width, seen in images
         if not (natural and width and seen and words and not words.startswith("<"))
     ]
 
@@ -156,8 +156,8 @@ def folded(page: Page) -> list[str]:
         const below = part.querySelector(":scope > :not(summary)");
         return [part.parentElement.id, below.checkVisibility({{ visibilityProperty: true }})];
     }})"""
-    found = [f"{name} is open" for name, seen in page.evaluate(shown) if seen]
-    if not found:
+    faults = [f"{name} is open" for name, seen in page.evaluate(shown) if seen]
+    if not faults:
         for number, summary in enumerate(page.locator("section.folded > details > summary").all()):
             if number == 0:
                 summary.focus()
@@ -166,8 +166,8 @@ def folded(page: Page) -> list[str]:
                 summary.click()
             else:
                 summary.evaluate("(summary) => summary.click()")
-        found = [f"{name} does not open" for name, seen in page.evaluate(shown) if not seen]
-    return found
+        faults = [f"{name} does not open" for name, seen in page.evaluate(shown) if not seen]
+    return faults
 
 
 def found_by_search(page: Page) -> list[str]:

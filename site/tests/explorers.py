@@ -88,7 +88,7 @@ def _joined(above: str, below: str) -> str:
 
 def faults(explorer: Locator, text: str) -> list[str]:
     """What an explorer shows otherwise than its text says: the first model by mouse, the second by keyboard."""
-    told_of, found = told(text), []
+    told_of, differences = told(text), []
     page = explorer.page
 
     def seen():
@@ -97,7 +97,7 @@ def faults(explorer: Locator, text: str) -> list[str]:
     def compare(where: str, shown: dict, **expected) -> None:
         for name, value in expected.items():
             if shown[name] != value:
-                found.append(f"{where}: {name} is {shown[name]!r}, and should be {value!r}")
+                differences.append(f"{where}: {name} is {shown[name]!r}, and should be {value!r}")
 
     for number, (version, steps) in enumerate(told_of.steps.items()):
         padded = [marks.count("0") for marks in steps[0].gives.split()[1:]]
@@ -142,4 +142,4 @@ def faults(explorer: Locator, text: str) -> list[str]:
         middle = (len(told_of.answers) - 1) // 2
         compare(f"{version}, in the middle", seen(), more=str(middle), error=told_of.answers[middle][version][1])
         page.keyboard.press("Home")
-    return found
+    return differences

@@ -57,7 +57,7 @@ def opened(browser, tmp_path):
 def test_what_goes_wrong_while_a_page_is_opened(opened, after, fault):
     page = opened("<h1>", f"{after}<h1>")
     page.page.wait_for_timeout(200)
-    assert any(found.startswith(fault) for found in page.faults), page.faults
+    assert any(message.startswith(fault) for message in page.faults), page.faults
 
 
 @pytest.mark.parametrize("width", [390, 1400])
@@ -139,11 +139,11 @@ def test_solutions_that_are_open_or_stay_shut(opened, before, after, fault):
     assert folded(opened(before, after).page) == [fault]
 
 
-@pytest.mark.parametrize("found", [["a.html"], []])
-def test_what_a_search_finds(opened, found):
-    items = "".join(f"<li><a href='{name}?x=y#z'>a</a></li>" for name in found)
+@pytest.mark.parametrize("pages", [["a.html"], []])
+def test_what_a_search_finds(opened, pages):
+    items = "".join(f"<li><a href='{name}?x=y#z'>a</a></li>" for name in pages)
     results = f"<div id='search-results'><p class='search-summary'>done</p><ul>{items}</ul></div>"
-    assert found_by_search(opened("<h1>", f"{results}<h1>").page) == found
+    assert found_by_search(opened("<h1>", f"{results}<h1>").page) == pages
 
 
 def test_nothing_is_found_on_a_sound_page(opened):

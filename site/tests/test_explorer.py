@@ -21,9 +21,9 @@ FIRST = next(iter(EXPLORERS))
 
 
 def explorer(opened, name):
-    found = opened.page.locator("form.mask-explorer", has=opened.page.locator("p b", has_text=name))
-    assert found.count() == 1
-    return found
+    form = opened.page.locator("form.mask-explorer", has=opened.page.locator("p b", has_text=name))
+    assert form.count() == 1
+    return form
 
 
 def test_the_page_has_the_eight_ways_and_one_of_a_functional_model():
@@ -105,4 +105,4 @@ def test_what_is_shown_otherwise_than_said_is_found(browser, tmp_path, before, a
         "<!doctype html><meta charset='utf-8'>" + data["text/html"].replace(before, after), encoding="utf-8"
     )
     with Opened(browser, page) as opened:
-        assert any(found.startswith(fault) for found in faults(explorer(opened, FIRST), data["text/plain"]))
+        assert any(message.startswith(fault) for message in faults(explorer(opened, FIRST), data["text/plain"]))

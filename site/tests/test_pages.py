@@ -68,7 +68,7 @@ def test_what_a_reader_meets_on_a_page(browser, page):
     with Opened(browser, HTML / page, color_scheme="light") as opened:
         shown = opened.page
         # In this order: the figures open what is folded.
-        found = {
+        all_faults = {
             "too wide": overflow(shown),
             "too heavy": weight(opened),
             "two parts with an id": ids_twice(shown),
@@ -80,11 +80,13 @@ def test_what_a_reader_meets_on_a_page(browser, page):
         }
         if name in DARK[language]:
             shown.emulate_media(color_scheme="dark")
-            found["accessibility in the dark"] = accessibility(shown, each_word=page == EACH_WORD, contrast_only=True)
+            all_faults["accessibility in the dark"] = accessibility(
+                shown, each_word=page == EACH_WORD, contrast_only=True
+            )
         shown.set_viewport_size({"width": 390, "height": 800})
-        found["too wide for a phone"] = overflow(shown)
-        found["while it was opened"] = opened.faults
-    assert {kind: faults for kind, faults in found.items() if faults} == {}
+        all_faults["too wide for a phone"] = overflow(shown)
+        all_faults["while it was opened"] = opened.faults
+    assert {kind: faults for kind, faults in all_faults.items() if faults} == {}
 
 
 @pytest.mark.parametrize("page", LESSONS)
@@ -117,9 +119,9 @@ def test_there_are_solutions(browser, language):
 
 def search(browser, language, words):
     with Opened(browser, HTML / language / "search.html", query=f"?q={words}") as opened:
-        found = found_by_search(opened.page)
+        pages = found_by_search(opened.page)
         assert opened.faults == []
-    return {f"{language}/{page}" for page in found}
+    return {f"{language}/{page}" for page in pages}
 
 
 def test_each_chapter_has_a_word():
@@ -150,8 +152,8 @@ def test_search_finds_code_in_chinese_pages(browser):
 @both_languages
 @pytest.mark.parametrize("words", CHINESE_WORDS)
 def test_search_finds_chinese_words(browser, words):
-    found = search(browser, "zh", words)
-    assert CHINESE_WORDS[words] in found
+    pages = search(browser, "zh", words)
+    assert CHINESE_WORDS[words] in pages
 
 
 @both_languages
@@ -251,9 +253,9 @@ def test_the_page_in_front_can_be_used_without_scripts(browser):
 @pytest.mark.skipif("zh" not in LANGUAGES, reason="the site has no Chinese pages")
 def test_chinese_has_no_italics(browser):
     with Opened(browser, HTML / "zh/00_why_padding_matters.html") as opened:
-        found = opened.page.evaluate(r"""[...document.querySelectorAll("article em")].map((part) => [
+        emphases = opened.page.evaluate(r"""[...document.querySelectorAll("article em")].map((part) => [
             /\p{Script=Han}/u.test(part.textContent), getComputedStyle(part).fontStyle])""")
-    assert {(chinese, style) for chinese, style in found} == {(True, "normal"), (False, "italic")}
+    assert {(chinese, style) for chinese, style in emphases} == {(True, "normal"), (False, "italic")}
 
 
 # Light and dark.
