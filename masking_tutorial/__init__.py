@@ -18,14 +18,14 @@ def _module_of():
     from importlib.resources import files
 
     exported = re.compile(r"^__all__ = (\[.*?\])", re.MULTILINE | re.DOTALL)
-    found = {}
+    modules = {}
     for file in sorted(files(__name__).iterdir(), key=lambda file: file.name):
         if file.name.endswith(".py") and not file.name.startswith("_"):
             names = exported.search(file.read_text(encoding="utf-8"))
             for name in ast.literal_eval(names[1]) if names else ():
                 # where two modules offer a name, it is the same object
-                found.setdefault(name, file.name.removesuffix(".py"))
-    return found
+                modules.setdefault(name, file.name.removesuffix(".py"))
+    return modules
 
 
 def __getattr__(name):

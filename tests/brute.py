@@ -141,9 +141,9 @@ def evaluated(model, batch, targets, lengths, more, sample_weight=None):
         rows = list(range(len(part)))
         return repadded(part, lengths, rows, {0: more})
 
-    def each(parts):
+    def by_input(parts):
         if isinstance(parts, dict):
             return {name: grown(part) for name, part in parts.items()}
         return [grown(part) for part in parts] if isinstance(parts, list) else None if parts is None else grown(parts)
 
-    return model.evaluate(each(batch), each(targets), sample_weight=each(sample_weight), batch_size=64, verbose=0, return_dict=True)
+    return model.evaluate(by_input(batch), by_input(targets), sample_weight=by_input(sample_weight), batch_size=64, verbose=0, return_dict=True)

@@ -63,7 +63,7 @@ def read(model, batch, **options):
     return read_batch(model, batch, **options)[0]
 
 
-def found(batch):
+def axes_of(batch):
     "The axes in short: names of the inputs, lengths, side and how it was found out."
     return [([batch.names[n] for n in axis.inputs], axis.lengths.tolist(), axis.side, axis.how) for axis in batch.axes]
 
@@ -188,14 +188,14 @@ def test_garbage_is_made_from_the_valid_values_of_all_sequences():
 
 
 def test_only_the_inputs_that_are_named_get_garbage():
-    def one(values, count):
+    def ones_of(values, count):
         return np.ones(count, values.dtype)
 
-    ids, mask, _ = BESIDE.arrange([1], garbage=one, only=[1])
+    ids, mask, _ = BESIDE.arrange([1], garbage=ones_of, only=[1])
     assert ids.tolist() == [[4, 8, -1, -1]] and mask.all()
-    ids, mask, _ = BESIDE.arrange([1], garbage=one, only=[])
+    ids, mask, _ = BESIDE.arrange([1], garbage=ones_of, only=[])
     assert ids.tolist() == [[4, 8, -1, -1]] and mask.sum() == 2
-    ids, mask, _ = BESIDE.arrange([1], garbage=one, only={0})
+    ids, mask, _ = BESIDE.arrange([1], garbage=ones_of, only={0})
     assert ids.tolist() == [[4, 8, 1, 1]] and mask.sum() == 2
 
 
@@ -510,8 +510,8 @@ def test_ragged_tensors_among_inputs_tell_their_lengths_by_place():
 
 def test_lengths_of_a_ragged_tensor_give_way_to_those_of_the_caller():
     ragged = tf.ragged.constant([[3, 7, 9], [4, 8]])
-    assert found(read(same, ragged)) == [(["the batch"], [3, 2], "post", "from lengths")]
-    assert found(read(same, ragged, lengths=[3, 1])) == [(["the batch"], [3, 1], "post", "from lengths")]
+    assert axes_of(read(same, ragged)) == [(["the batch"], [3, 2], "post", "from lengths")]
+    assert axes_of(read(same, ragged, lengths=[3, 1])) == [(["the batch"], [3, 1], "post", "from lengths")]
 
 
 @pytest.mark.parametrize("leaf", [[1, 2], tf.constant([1, 2]), np.array([1, 2])])
@@ -607,7 +607,7 @@ def test_a_model_of_texts_is_tested_behind_its_vectorization(batch):
 
 
 def test_words_that_are_padded_with_nothing_are_no_text():
-    assert found(read(same, np.array([["a", "b"], ["c", ""]]))) == [(["the batch"], [2, 1], "post", "from zeros at one end")]
+    assert axes_of(read(same, np.array([["a", "b"], ["c", ""]]))) == [(["the batch"], [2, 1], "post", "from zeros at one end")]
 
 
 @pytest.mark.parametrize("batch, shapes", [([np.ones((2, 3)), np.ones((3, 3))], r"\[\(2, 3\), \(3, 3\)\]"), (np.float32(3), r"\[\(\)\]"),
@@ -674,7 +674,7 @@ def test_specs_are_found_by_the_keys_of_the_model():
 def test_specs_are_found_by_their_names():
     model = Taking(keras.Input((4,), name="b"), keras.Input((None,), name="a"))
     batch = read(model, {"a": ZEROS, "b": ONES})
-    assert batch.names == ("a", "b") and found(batch) == [(["a"], [3, 2, 4], "post", "from zeros at one end")]
+    assert batch.names == ("a", "b") and axes_of(batch) == [(["a"], [3, 2, 4], "post", "from zeros at one end")]
 
 
 def test_specs_are_found_by_their_order():
@@ -690,7 +690,7 @@ def test_specs_of_another_number_are_not_known():
 
 def test_features_beside_ids_have_no_steps():
     batch = read(same, {"ids": ZEROS, "x": np.ones((3, 4))})
-    assert found(batch) == [(["ids"], [3, 2, 4], "post", "from zeros at one end")]
+    assert axes_of(batch) == [(["ids"], [3, 2, 4], "post", "from zeros at one end")]
     assert batch.notes[0] == "x: its second axis was not taken for time, so it was not varied"
 
 
@@ -699,7 +699,7 @@ def test_an_input_without_a_second_axis_needs_no_note():
 
 
 def test_floats_alone_have_steps():
-    assert found(read(same, ZEROS.astype("float32"))) == [(["the batch"], [3, 2, 4], "post", "from zeros at one end")]
+    assert axes_of(read(same, ZEROS.astype("float32"))) == [(["the batch"], [3, 2, 4], "post", "from zeros at one end")]
 
 
 def test_floats_of_a_known_number_have_no_steps():
@@ -709,42 +709,42 @@ def test_floats_of_a_known_number_have_no_steps():
 
 def test_floats_of_a_free_number_have_steps():
     batch = read(Taking(keras.Input((None,), name="ids"), keras.Input((None,), name="x")), [ZEROS, ZEROS * 0.5])
-    assert found(batch) == [(["ids", "x"], [3, 2, 4], "post", "from zeros at one end")]
+    assert axes_of(batch) == [(["ids", "x"], [3, 2, 4], "post", "from zeros at one end")]
 
 
 def test_an_axis_of_a_known_size_beside_a_free_one_is_no_time():
     batch = read(Taking(keras.Input((None,), name="ids"), keras.Input((4,), name="flags")), [ZEROS, ZEROS])
-    assert found(batch) == [(["ids"], [3, 2, 4], "post", "from zeros at one end")]
+    assert axes_of(batch) == [(["ids"], [3, 2, 4], "post", "from zeros at one end")]
 
 
 def test_axes_of_known_sizes_are_time_where_none_is_free():
     batch = read(Taking(keras.Input((4,), name="ids"), keras.Input((4, 1), name="x")), [ZEROS, ZEROS[..., None] * 0.5])
-    assert found(batch)[0][0] == ["ids", "x"]
+    assert axes_of(batch)[0][0] == ["ids", "x"]
 
 
 def test_an_input_without_steps_that_is_free_makes_no_axis_free():
     batch = read(Taking(keras.Input((4,), name="ids"), keras.Input((), name="x")), [ZEROS, np.ones(3)])
-    assert found(batch)[0][0] == ["ids"]
+    assert axes_of(batch)[0][0] == ["ids"]
 
 
 def test_one_column_beside_longer_inputs_has_no_steps():
     batch = read(same, {"ids": ZEROS, "kind": np.array([[1], [0], [2]])})
-    assert found(batch)[0][0] == ["ids"] and batch.notes[0].startswith("kind: its second axis was not taken for time")
+    assert axes_of(batch)[0][0] == ["ids"] and batch.notes[0].startswith("kind: its second axis was not taken for time")
 
 
 def test_one_column_has_steps_if_lengths_say_so():
     batch = read(same, {"ids": ZEROS, "kind": np.array([[1], [0], [2]])}, lengths={"kind": [1, 0, 1]})
-    assert (["kind"], [1, 0, 1], "post", "from lengths") in found(batch)
+    assert (["kind"], [1, 0, 1], "post", "from lengths") in axes_of(batch)
 
 
 def test_one_column_alone_has_steps():
-    assert found(read(same, np.array([[1], [0], [2]]))) == [(["the batch"], [1, 0, 1], "post", "from zeros at one end")]
+    assert axes_of(read(same, np.array([[1], [0], [2]]))) == [(["the batch"], [1, 0, 1], "post", "from zeros at one end")]
 
 
 @pytest.mark.parametrize("static", ["b", ["b"], [1], ("b",)])
 def test_a_static_input_has_no_steps(static):
     batch = read(same, {"a": ZEROS, "b": ZEROS}, static=static)
-    assert found(batch)[0][0] == ["a"] and batch.notes[0] == "b: its second axis was not taken for time, so it was not varied"
+    assert axes_of(batch)[0][0] == ["a"] and batch.notes[0] == "b: its second axis was not taken for time, so it was not varied"
 
 
 def test_lengths_of_a_static_input_are_refused():
@@ -758,7 +758,7 @@ def test_lengths_of_an_input_without_steps_are_refused():
 
 
 def test_lengths_for_all_are_not_asked_of_what_has_no_steps():
-    assert found(read(same, {"a": ZEROS, "b": np.ones(3)}, lengths=[1, 2, 3])) == [(["a"], [1, 2, 3], "post", "from lengths")]
+    assert axes_of(read(same, {"a": ZEROS, "b": np.ones(3)}, lengths=[1, 2, 3])) == [(["a"], [1, 2, 3], "post", "from lengths")]
 
 
 def test_a_time_axis_that_is_not_the_second_is_refused():
@@ -781,30 +781,30 @@ def test_two_free_axes_are_let_through():
 
 def test_features_have_steps_if_lengths_say_so():
     batch = read(same, {"ids": ZEROS, "x": SOURCE * 0.5}, lengths={"x": [1, 2, 3]})
-    assert (["x"], [1, 2, 3], "post", "from lengths") in found(batch)
+    assert (["x"], [1, 2, 3], "post", "from lengths") in axes_of(batch)
 
 
 # The order in which evidence counts.
 
 
 def test_lengths_count_more_than_zeros():
-    assert found(read(same, ZEROS, lengths=[4, 3, 2])) == [(["the batch"], [4, 3, 2], "post", "from lengths")]
+    assert axes_of(read(same, ZEROS, lengths=[4, 3, 2])) == [(["the batch"], [4, 3, 2], "post", "from lengths")]
 
 
 def test_lengths_by_name_are_of_this_input_only():
     batch = read(same, {"a": ZEROS[..., None], "b": ZEROS[:, :3]}, lengths={"b": [1, 2, 3]})
-    assert found(batch) == [(["b"], [1, 2, 3], "post", "from lengths"), (["a"], [3, 2, 4], "post", "from zeros at one end")]
+    assert axes_of(batch) == [(["b"], [1, 2, 3], "post", "from lengths"), (["a"], [3, 2, 4], "post", "from zeros at one end")]
 
 
 def test_a_mask_among_the_inputs_counts_more_than_zeros():
     mask = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]])
     batch = read(same, {"ids": ZEROS + 1, "mask": mask})
-    assert found(batch) == [(["mask", "ids"], [2, 1, 4], "post", "from the mask mask")] and batch.masks == (1,)
+    assert axes_of(batch) == [(["mask", "ids"], [2, 1, 4], "post", "from the mask mask")] and batch.masks == (1,)
 
 
 def test_a_mask_among_the_inputs_counts_more_than_lengths_among_them():
     batch = read(same, {"ids": ZEROS, "lengths": np.array([3, 2, 3]), "mask": ONES})
-    assert found(batch) == [(["mask", "ids"], [3, 2, 4], "post", "from the mask mask")]
+    assert axes_of(batch) == [(["mask", "ids"], [3, 2, 4], "post", "from the mask mask")]
 
 
 def test_lengths_that_contradict_a_mask_are_refused():
@@ -813,13 +813,13 @@ def test_lengths_that_contradict_a_mask_are_refused():
 
 
 def test_lengths_that_agree_with_a_mask_are_taken():
-    assert found(read(same, {"ids": ZEROS, "mask": ONES}, lengths=[3, 2, 4]))[0][:2] == (["ids", "mask"], [3, 2, 4])
+    assert axes_of(read(same, {"ids": ZEROS, "mask": ONES}, lengths=[3, 2, 4]))[0][:2] == (["ids", "mask"], [3, 2, 4])
 
 
 def test_lengths_among_the_inputs_count_more_than_the_mask_that_a_layer_makes():
     maker = Maker(ZEROS > 3)
     batch = read(lambda inputs: maker(inputs["ids"]), {"ids": np.array([[3, 7, 7, 7], [4, 7, 7, 7], [1, 6, 7, 7]]), "lengths": np.array([1, 1, 2])})
-    assert found(batch) == [(["ids"], [1, 1, 2], "post", "from lengths among the inputs")]
+    assert axes_of(batch) == [(["ids"], [1, 1, 2], "post", "from lengths among the inputs")]
 
 
 @pytest.mark.parametrize(
@@ -836,36 +836,36 @@ def test_lengths_among_the_inputs_count_more_than_the_mask_that_a_layer_makes():
     ],
 )
 def test_lengths_among_the_inputs_count_if_one_value_lies_behind_them(lengths, how):
-    assert found(read(same, {"ids": ZEROS, "len": lengths})) == [(["ids"], [3, 2, 4], "post", how)]
+    assert axes_of(read(same, {"ids": ZEROS, "len": lengths})) == [(["ids"], [3, 2, 4], "post", how)]
 
 
 @pytest.mark.parametrize("label, how", [("Lengths", "from lengths among the inputs"), ("seq_len", "from lengths among the inputs"), ("count", "from zeros at one end")])
 def test_lengths_among_the_inputs_go_by_their_name(label, how):
-    assert found(read(same, {"ids": ZEROS, label: LENGTHS}))[0][3] == how
+    assert axes_of(read(same, {"ids": ZEROS, label: LENGTHS}))[0][3] == how
 
 
 def test_lengths_among_the_inputs_may_be_zero():
     batch = read(same, {"ids": np.array([[1, 2], [7, 7]]), "len": np.array([2, 0])})
-    assert found(batch) == [(["ids"], [2, 0], "post", "from lengths among the inputs")]
+    assert axes_of(batch) == [(["ids"], [2, 0], "post", "from lengths among the inputs")]
 
 
 def test_lengths_among_the_inputs_tell_of_padding_in_front():
-    assert found(read(same, {"ids": FRONT, "len": LENGTHS})) == [(["ids"], [3, 2, 4], "pre", "from lengths among the inputs")]
+    assert axes_of(read(same, {"ids": FRONT, "len": LENGTHS})) == [(["ids"], [3, 2, 4], "pre", "from lengths among the inputs")]
 
 
 def test_lengths_among_the_inputs_keep_to_the_side_that_is_named():
     ids = np.array([[7, 1, 7], [7, 2, 7]])
-    assert found(read(same, {"ids": ids, "len": np.array([2, 2])}, side="pre"))[0][1:3] == ([2, 2], "pre")
-    assert found(read(same, {"ids": ids, "len": np.array([2, 2])}))[0][1:3] == ([2, 2], "post")
+    assert axes_of(read(same, {"ids": ids, "len": np.array([2, 2])}, side="pre"))[0][1:3] == ([2, 2], "pre")
+    assert axes_of(read(same, {"ids": ids, "len": np.array([2, 2])}))[0][1:3] == ([2, 2], "post")
 
 
 def test_the_mask_that_a_layer_makes_counts_more_than_zeros():
     batch = read(Maker([[True, True, False, False], [True, False, False, False], [True] * 4]), ZEROS)
-    assert found(batch) == [(["the batch"], [2, 1, 4], "post", "from the mask that 'maker' makes")] and batch.faulty == ()
+    assert axes_of(batch) == [(["the batch"], [2, 1, 4], "post", "from the mask that 'maker' makes")] and batch.faulty == ()
 
 
 def test_zeros_at_one_end_count_last():
-    assert found(read(same, ZEROS)) == [(["the batch"], [3, 2, 4], "post", "from zeros at one end")]
+    assert axes_of(read(same, ZEROS)) == [(["the batch"], [3, 2, 4], "post", "from zeros at one end")]
 
 
 def test_the_model_runs_once_and_its_run_comes_along():
@@ -911,13 +911,13 @@ def test_a_static_mask_is_let_through():
 
 def test_a_mask_that_is_true_at_padding_is_turned_round():
     batch = read(same, {"ids": ZEROS, "mask": ZEROS == 0})
-    assert found(batch) == [(["mask", "ids"], [3, 2, 4], "post", "from the mask mask, which is True at padding")]
+    assert axes_of(batch) == [(["mask", "ids"], [3, 2, 4], "post", "from the mask mask, which is True at padding")]
 
 
 @pytest.mark.parametrize("ids", [ZEROS * 0.5, ZEROS[:, :3], ZEROS * 0 + 5])
 def test_a_mask_is_turned_round_only_for_ids_of_its_steps(ids):
     mask = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 1]])
-    assert found(read(same, {"ids": ids, "mask": mask}))[0][1:] == ([2, 3, 4], "pre", "from the mask mask")
+    assert axes_of(read(same, {"ids": ids, "mask": mask}))[0][1:] == ([2, 3, 4], "pre", "from the mask mask")
 
 
 def test_a_mask_is_not_turned_round_for_another_mask():
@@ -927,19 +927,19 @@ def test_a_mask_is_not_turned_round_for_another_mask():
 
 def test_a_mask_that_marks_one_value_and_leaves_another_is_as_it_says():
     ids = np.array([[7, 7, 0], [7, 0, 0]])
-    assert found(read(same, {"ids": ids, "mask": ids != 0}))[0][1:] == ([2, 1], "post", "from the mask mask")
+    assert axes_of(read(same, {"ids": ids, "mask": ids != 0}))[0][1:] == ([2, 1], "post", "from the mask mask")
 
 
 def test_a_mask_that_marks_all_of_a_constant_is_as_it_says():
     batch = read(same, {"a": np.full((2, 2), 5), "a_mask": np.ones((2, 2), int), "b": np.array([[[1.0], [2], [3]], [[4], [5], [0]]])})
-    assert found(batch) == [(["b"], [3, 2], "post", "from zeros at one end")]
+    assert axes_of(batch) == [(["b"], [3, 2], "post", "from zeros at one end")]
     assert batch.notes[0] == "a_mask, a: no padding in this batch, so it was not varied" and batch.masks == ()
 
 
 def test_a_mask_is_not_turned_round_for_another_mask_that_marks_more():
     less, more = np.array([[1, 0, 0], [1, 1, 0]]), np.array([[1, 1, 0], [1, 1, 1]])
     batch = read(same, {"a_ids": SOURCE[:2, :3], "a_mask": less, "b_mask": more})
-    assert (["a_mask", "a_ids"], [1, 2], "post", "from the mask a_mask") in found(batch)
+    assert (["a_mask", "a_ids"], [1, 2], "post", "from the mask a_mask") in axes_of(batch)
 
 
 SOME = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 1]])
@@ -947,13 +947,13 @@ SOME = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 1]])
 
 def test_a_mask_of_some_valid_steps_is_data_that_gets_no_garbage():
     batch = read(same, {"ids": ZEROS, "padding_mask": ONES, "some_mask": SOME})
-    assert found(batch) == [(["padding_mask", "ids", "some_mask"], [3, 2, 4], "post", "from the mask padding_mask")]
+    assert axes_of(batch) == [(["padding_mask", "ids", "some_mask"], [3, 2, 4], "post", "from the mask padding_mask")]
     assert batch.masks == (1, 2)
 
 
 def test_a_mask_that_is_named_after_an_input_is_no_part_of_another():
     batch = read(same, {"some_ids": ZEROS, "ids": ZEROS, "padding_mask": ONES, "some_mask": ONES * np.array([1, 1, 0, 0])})
-    assert (["some_mask", "some_ids"], [2, 2, 2], "post", "from the mask some_mask") in found(batch)
+    assert (["some_mask", "some_ids"], [2, 2, 2], "post", "from the mask some_mask") in axes_of(batch)
 
 
 def test_a_mask_that_marks_other_steps_too_is_no_part_of_another():
@@ -993,29 +993,29 @@ def test_a_mask_belongs_to_the_input_that_it_is_named_after(masks, swapped):
 
 def test_of_names_of_no_common_word_the_one_with_the_same_beginning_counts():
     batch = read(same, {"src": SOURCE, "tgt": TARGET, "srcmask": SHORT, "tgtmask": LONG})
-    assert [axis[0] for axis in found(batch)] == [["srcmask", "src"], ["tgtmask", "tgt"]]
+    assert [axis[0] for axis in axes_of(batch)] == [["srcmask", "src"], ["tgtmask", "tgt"]]
 
 
 def test_of_masks_of_like_names_the_one_with_filler_counts():
     ids = SOURCE * LONG
     batch = read(same, {"ids": ids, "one_mask": SHORT, "two_mask": LONG})
-    assert [axis[0] for axis in found(batch)] == [["one_mask"], ["two_mask", "ids"]]
+    assert [axis[0] for axis in axes_of(batch)] == [["one_mask"], ["two_mask", "ids"]]
 
 
 def test_of_masks_that_tell_nothing_the_one_of_padding_counts():
     batch = read(same, {"ids": SOURCE, "one_mask": SHORT, "padding_mask": LONG})
-    assert [axis[0] for axis in found(batch)] == [["one_mask"], ["padding_mask", "ids"]]
+    assert [axis[0] for axis in axes_of(batch)] == [["one_mask"], ["padding_mask", "ids"]]
 
 
 def test_an_input_of_another_number_of_steps_has_nothing_to_do_with_a_mask():
     batch = read(same, {"x": WINDOW[:, :3] * [[1], [1], [0]], "mask": ONES})
-    assert [axis[0] for axis in found(batch)] == [["mask"], ["x"]]
+    assert [axis[0] for axis in axes_of(batch)] == [["mask"], ["x"]]
 
 
 def test_a_mask_that_is_named_after_another_input_is_not_taken_for_its_own():
     embedding = layers.Embedding(10, 2)
     batch = read(lambda x: embedding(x["answer_ids"]), {"question_ids": SOURCE * SHORT, "question_mask": SHORT, "answer_ids": TARGET * LONG})
-    assert found(batch) == [
+    assert axes_of(batch) == [
         (["question_mask", "question_ids"], [2, 1, 3], "post", "from the mask question_mask"),
         (["answer_ids"], [1, 3, 2], "post", "from zeros at one end"),
     ]
@@ -1023,7 +1023,7 @@ def test_a_mask_that_is_named_after_another_input_is_not_taken_for_its_own():
 
 def test_a_mask_that_is_named_after_another_input_is_taken_where_filler_agrees():
     batch = read(same, {"question_ids": SOURCE * SHORT, "question_mask": SHORT, "kinds": TARGET * SHORT})
-    assert found(batch) == [(["question_mask", "kinds", "question_ids"], [2, 1, 3], "post", "from the mask question_mask")]
+    assert axes_of(batch) == [(["question_mask", "kinds", "question_ids"], [2, 1, 3], "post", "from the mask question_mask")]
 
 
 def test_an_input_with_a_mask_of_its_own_maker_keeps_it():
@@ -1033,7 +1033,7 @@ def test_an_input_with_a_mask_of_its_own_maker_keeps_it():
 
 
 def test_an_input_of_three_axes_goes_with_the_mask_of_its_steps():
-    assert found(read(same, {"x": np.ones((3, 4, 2)), "mask": ONES}))[0][0] == ["mask", "x"]
+    assert axes_of(read(same, {"x": np.ones((3, 4, 2)), "mask": ONES}))[0][0] == ["mask", "x"]
 
 
 # Lengths and sides.
@@ -1061,7 +1061,7 @@ def test_lengths_go_from_nothing_to_all(lengths):
 
 @pytest.mark.parametrize("side", ["pre", "post"])
 def test_lengths_are_on_the_side_that_is_named(side):
-    assert found(read(same, SOURCE, lengths=[3, 2, 4], side=side)) == [(["the batch"], [3, 2, 4], side, "from lengths")]
+    assert axes_of(read(same, SOURCE, lengths=[3, 2, 4], side=side)) == [(["the batch"], [3, 2, 4], side, "from lengths")]
 
 
 def test_lengths_are_on_the_side_of_filler():
@@ -1081,7 +1081,7 @@ def test_lengths_are_on_the_side_of_the_mask_that_a_layer_makes():
 
 def test_lengths_are_on_the_side_of_a_mask_among_the_inputs():
     batch = read(same, {"ids": SOURCE, "mask": FRONT != 0}, lengths=[3, 2, 4])
-    assert found(batch) == [(["ids", "mask"], [3, 2, 4], "pre", "from lengths")]
+    assert axes_of(batch) == [(["ids", "mask"], [3, 2, 4], "pre", "from lengths")]
 
 
 @pytest.mark.parametrize("side", ["right", "", 3])
@@ -1098,17 +1098,17 @@ def test_a_side_that_contradicts_a_mask_is_refused(side, mask, row):
 
 
 def test_a_side_that_agrees_with_a_mask_is_taken():
-    assert found(read(same, {"ids": FRONT, "mask": FRONT != 0}, side="pre"))[0][2] == "pre"
+    assert axes_of(read(same, {"ids": FRONT, "mask": FRONT != 0}, side="pre"))[0][2] == "pre"
 
 
 def test_a_mask_without_padding_has_any_side():
     batch = read(same, {"ids": ZEROS[:, :3] * 0 + 1, "ids_mask": np.ones((3, 3), int), "b": ZEROS[..., None]}, side={"ids_mask": "pre"})
-    assert found(batch)[0][0] == ["b"]
+    assert axes_of(batch)[0][0] == ["b"]
 
 
 def test_a_side_by_name_is_of_this_input_only():
     batch = read(same, {"a": FRONT[..., None], "b": ZEROS[:, :3, None] * [[1], [1], [0]]}, side={"a": "pre"})
-    assert {axis[0][0]: axis[2] for axis in found(batch)} == {"a": "pre", "b": "post"}
+    assert {axis[0][0]: axis[2] for axis in axes_of(batch)} == {"a": "pre", "b": "post"}
 
 
 # Masks that layers make, and faults of theirs.
@@ -1116,13 +1116,13 @@ def test_a_side_by_name_is_of_this_input_only():
 
 def test_a_maker_that_contradicts_lengths_is_faulty():
     batch = read(Maker(ONES.astype(bool)), ZEROS, lengths=[1, 2, 3])
-    assert batch.faulty == (("maker", "the batch"),) and found(batch)[0] == (["the batch"], [1, 2, 3], "post", "from lengths")
+    assert batch.faulty == (("maker", "the batch"),) and axes_of(batch)[0] == (["the batch"], [1, 2, 3], "post", "from lengths")
 
 
 def test_a_maker_that_marks_nothing_is_faulty_where_zeros_stand_at_one_end():
     batch = read(Maker(np.ones((3, 4), bool)), ZEROS)
     assert batch.faulty == (("maker", "the batch"),)
-    assert found(batch) == [(["the batch"], [3, 2, 4], "post", "from zeros at one end: 'maker' marks none of them")]
+    assert axes_of(batch) == [(["the batch"], [3, 2, 4], "post", "from zeros at one end: 'maker' marks none of them")]
 
 
 def test_a_maker_that_marks_nothing_is_sound_where_there_is_no_zero():
@@ -1134,23 +1134,23 @@ def test_a_maker_that_marks_nothing_is_sound_where_there_is_no_zero():
 def test_each_mask_belongs_to_the_input_that_its_maker_reads():
     first, second = Maker(SHORT.astype(bool), "one"), Maker(LONG.astype(bool), "two")
     batch = read(lambda x: [first(x["b"]), second(x["a"])], {"a": SOURCE, "b": TARGET})
-    assert sorted(found(batch)) == [(["a"], [1, 3, 2], "post", "from the mask that 'two' makes"), (["b"], [2, 1, 3], "post", "from the mask that 'one' makes")]
+    assert sorted(axes_of(batch)) == [(["a"], [1, 3, 2], "post", "from the mask that 'two' makes"), (["b"], [2, 1, 3], "post", "from the mask that 'one' makes")]
 
 
 def test_the_first_maker_of_an_input_counts():
     first, second = Maker(SHORT.astype(bool), "one"), Maker(LONG.astype(bool), "two")
-    assert found(read(lambda x: [first(x), second(x)], SOURCE)) == [
+    assert axes_of(read(lambda x: [first(x), second(x)], SOURCE)) == [
         (["the batch"], [2, 1, 3], "post", "from the mask that 'one' makes")]
 
 
 def test_a_layer_that_hands_a_mask_on_makes_none():
     first, second = Maker(SHORT.astype(bool), "one"), Maker(LONG.astype(bool), "two")
-    assert found(read(lambda x: second(first(x)), SOURCE))[0][3] == "from the mask that 'one' makes"
+    assert axes_of(read(lambda x: second(first(x)), SOURCE))[0][3] == "from the mask that 'one' makes"
 
 
 def test_a_maker_that_reads_what_an_operation_gave_speaks_for_an_input_of_its_steps():
     maker = Maker(SHORT.astype(bool))
-    assert found(read(lambda x: maker(x * 3), SOURCE)) == [(["the batch"], [2, 1, 3], "post", "from the mask that 'maker' makes")]
+    assert axes_of(read(lambda x: maker(x * 3), SOURCE)) == [(["the batch"], [2, 1, 3], "post", "from the mask that 'maker' makes")]
 
 
 def test_a_maker_that_reads_what_an_operation_gave_speaks_for_no_mask():
@@ -1162,12 +1162,12 @@ def test_a_maker_that_reads_what_an_operation_gave_speaks_for_no_mask():
 def test_a_maker_that_reads_what_an_operation_gave_is_paired_with_data_before_masks():
     maker = Maker(SHORT.astype(bool))
     batch = read(lambda x: maker(x["b"] * 3), {"a_mask": LONG, "b": SOURCE, "c_a": TARGET * LONG})
-    assert found(batch) == [(["a_mask", "c_a"], [1, 3, 2], "post", "from the mask a_mask"), (["b"], [2, 1, 3], "post", "from the mask that 'maker' makes")]
+    assert axes_of(batch) == [(["a_mask", "c_a"], [1, 3, 2], "post", "from the mask a_mask"), (["b"], [2, 1, 3], "post", "from the mask that 'maker' makes")]
 
 
 def test_the_layer_in_a_model_is_named_and_not_the_model():
     model = keras.Sequential([layers.Embedding(10, 2, mask_zero=True, name="inner")], name="outer")
-    assert found(read(model, ZEROS))[0][3] == "from the mask that 'inner' makes"
+    assert axes_of(read(model, ZEROS))[0][3] == "from the mask that 'inner' makes"
 
 
 def test_a_layer_of_two_outputs_tells_nothing():
@@ -1178,23 +1178,23 @@ def test_a_layer_of_two_outputs_tells_nothing():
         def compute_mask(self, inputs, mask=None):
             return [ops.convert_to_tensor(self.mask)] * 2
 
-    assert found(read(Twice(SHORT.astype(bool)), ZEROS))[0][3] == "from zeros at one end"
+    assert axes_of(read(Twice(SHORT.astype(bool)), ZEROS))[0][3] == "from zeros at one end"
 
 
 def test_a_maker_of_sequences_in_another_order_tells_nothing():
     maker = Maker((ZEROS != 0)[::-1])
     batch = read(lambda x: maker(x[::-1]), ZEROS)
-    assert found(batch) == [(["the batch"], [3, 2, 4], "post", "from zeros at one end")] and batch.faulty == ()
+    assert axes_of(batch) == [(["the batch"], [3, 2, 4], "post", "from zeros at one end")] and batch.faulty == ()
 
 
 def test_a_maker_of_other_steps_tells_nothing():
     maker = Maker(SHORT[:, :3].astype(bool))
-    assert found(read(lambda x: maker(x[:, :3]), ZEROS))[0][3] == "from zeros at one end"
+    assert axes_of(read(lambda x: maker(x[:, :3]), ZEROS))[0][3] == "from zeros at one end"
 
 
 def test_masking_of_vectors_speaks_for_them():
     batch = read(layers.Masking(-1.0, name="masking"), np.array([[[1, 2], [-1, -1]], [[3, -1], [4, 5]]], "float32"))
-    assert found(batch) == [(["the batch"], [1, 2], "post", "from the mask that 'masking' makes")]
+    assert axes_of(batch) == [(["the batch"], [1, 2], "post", "from the mask that 'masking' makes")]
 
 
 # Zeros at one end.
@@ -1216,13 +1216,13 @@ def test_masking_of_vectors_speaks_for_them():
     ],
 )
 def test_zeros_are_padding_at_the_end_where_more_of_them_stand(batch, lengths, side):
-    assert found(read(same, batch)) == [(["the batch"], lengths, side, "from zeros at one end")]
+    assert axes_of(read(same, batch)) == [(["the batch"], lengths, side, "from zeros at one end")]
 
 
 @pytest.mark.parametrize("side, lengths", [("post", [2, 3]), ("pre", [3, 3])])
 def test_zeros_are_padding_on_the_side_that_is_named(side, lengths):
     batch = np.array([[0, 1, 0, 0], [0, 1, 2, 0]])
-    assert found(read(same, batch, side=side))[0][1:3] == (lengths, side)
+    assert axes_of(read(same, batch, side=side))[0][1:3] == (lengths, side)
 
 
 # Inputs that nothing speaks for.
@@ -1230,12 +1230,12 @@ def test_zeros_are_padding_on_the_side_that_is_named(side, lengths):
 
 def test_positions_share_the_axis_of_the_ids_beside_them():
     batch = read(lambda x: x["ids"] + x["positions"], {"ids": ZEROS, "positions": np.array([[0, 1, 2, 3]] * 3)})
-    assert found(batch)[0][0] == ["ids", "positions"] and batch.notes == ("valid steps of ids, positions: from zeros at one end; padding is 'post'",)
+    assert axes_of(batch)[0][0] == ["ids", "positions"] and batch.notes == ("valid steps of ids, positions: from zeros at one end; padding is 'post'",)
 
 
 def test_filler_of_another_value_shares_an_axis():
     batch = read(same, {"ids": ZEROS, "segments": np.where(ZEROS, 1 + ZEROS % 2, 7)})
-    assert found(batch)[0][0] == ["ids", "segments"]
+    assert axes_of(batch)[0][0] == ["ids", "segments"]
 
 
 def test_an_input_that_an_embedding_reads_is_read_first():
@@ -1262,13 +1262,13 @@ WINDOW = np.arange(1, 25).reshape(3, 4, 2) / 10
 
 def test_a_window_that_the_model_takes_apart_from_the_ids_has_steps_of_its_own():
     batch = read(lambda x: [ops.sum(x["ids"], 1), ops.sum(x["window"], 1)], {"ids": ZEROS, "window": WINDOW})
-    assert found(batch) == [(["ids"], [3, 2, 4], "post", "from zeros at one end")]
+    assert axes_of(batch) == [(["ids"], [3, 2, 4], "post", "from zeros at one end")]
     assert batch.notes[0] == "window: no padding in this batch, so it was not varied"
 
 
 def test_a_window_that_the_model_joins_with_the_ids_step_by_step_shares_their_axis():
     batch = read(lambda x: ops.cast(x["ids"], "float32")[..., None] * ops.cast(x["window"], "float32"), {"ids": ZEROS, "window": WINDOW})
-    assert found(batch) == [(["ids", "window"], [3, 2, 4], "post", "from zeros at one end")]
+    assert axes_of(batch) == [(["ids", "window"], [3, 2, 4], "post", "from zeros at one end")]
 
 
 def joined(inputs):
@@ -1302,26 +1302,26 @@ def test_inputs_of_other_axes_are_left_whole_where_a_window_is_tried():
 
     embedding = layers.Embedding(10, 2)
     batch = read(lambda x: [embedding(x["ids"]), model(x)], {"ids": ZEROS, "other": WINDOW[:, :3] * [[1], [1], [0]], "window": WINDOW})
-    assert [axis[0] for axis in sorted(found(batch))] == [["ids"], ["other"]]
+    assert [axis[0] for axis in sorted(axes_of(batch))] == [["ids"], ["other"]]
 
 
 def test_floats_with_an_empty_sequence_share_an_axis():
     embedding = layers.Embedding(10, 2)
     batch = read(lambda x: embedding(x["ids"]) * ops.cast(x["x"], "float32"), {"ids": ZEROS, "x": WINDOW * [[[1], [1], [1], [0]], [[1]] * 4, [[0]] * 4]})
-    assert found(batch) == [(["ids", "x"], [3, 2, 4], "post", "from zeros at one end")]
+    assert axes_of(batch) == [(["ids", "x"], [3, 2, 4], "post", "from zeros at one end")]
 
 
 def test_an_input_without_padding_shares_its_axis_with_none():
     maker = Maker(np.ones((3, 4), bool))
     batch = read(lambda x: maker(x["a"]), {"a": SOURCE, "b": ZEROS[..., None]})
-    assert found(batch) == [(["b"], [3, 2, 4], "post", "from zeros at one end")]
+    assert axes_of(batch) == [(["b"], [3, 2, 4], "post", "from zeros at one end")]
 
 
 def test_a_step_is_valid_where_one_of_two_inputs_that_are_joined_step_by_step_holds_something():
     values = WINDOW * np.array([[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0]])[..., None]
     embedding = layers.Embedding(10, 2)
     batch = read(lambda x: embedding(x["ids"]) * ops.cast(x["x"], "float32"), {"ids": ZEROS, "x": values})
-    assert found(batch) == [(["ids", "x"], [3, 3, 4], "post", "from zeros at one end")]
+    assert axes_of(batch) == [(["ids", "x"], [3, 3, 4], "post", "from zeros at one end")]
 
 
 def test_floats_that_stand_apart_have_an_axis_of_their_own():
@@ -1329,29 +1329,29 @@ def test_floats_that_stand_apart_have_an_axis_of_their_own():
     embedding = layers.Embedding(10, 2)
     batch = read(lambda x: ops.sum(embedding(x["ids"]), 1) + ops.sum(ops.cast(x["x"], "float32"), 1)[:, :1],
                  {"ids": ZEROS, "x": values})
-    assert {axis[0][0]: axis[1] for axis in found(batch)} == {"ids": [3, 2, 4], "x": [1, 3, 2]}
+    assert {axis[0][0]: axis[1] for axis in axes_of(batch)} == {"ids": [3, 2, 4], "x": [1, 3, 2]}
 
 
 def test_an_input_of_other_steps_that_nothing_speaks_for_is_not_varied():
     batch = read(same, {"ids": ZEROS, "kinds": np.array([[1, 2, 0]] * 3)})
-    assert found(batch) == [(["ids"], [3, 2, 4], "post", "from zeros at one end")]
+    assert axes_of(batch) == [(["ids"], [3, 2, 4], "post", "from zeros at one end")]
     assert batch.notes[0] == "kinds: its second axis was not taken for time, so it was not varied"
 
 
 def test_vectors_of_other_steps_have_an_axis_of_their_own():
     batch = read(same, {"ids": ZEROS, "x": WINDOW[:, :3] * [[1], [1], [0]]})
-    assert (["x"], [2, 2, 2], "post", "from zeros at one end") in found(batch)
+    assert (["x"], [2, 2, 2], "post", "from zeros at one end") in axes_of(batch)
 
 
 def test_ids_of_other_steps_that_an_embedding_reads_have_an_axis_of_their_own():
     embedding = layers.Embedding(10, 2)
     batch = read(lambda x: [embedding(x["ids"]), embedding(x["kinds"])], {"ids": ZEROS, "kinds": np.array([[1, 2, 0]] * 3)})
-    assert (["kinds"], [2, 2, 2], "post", "from zeros at one end") in found(batch)
+    assert (["kinds"], [2, 2, 2], "post", "from zeros at one end") in axes_of(batch)
 
 
 def test_ids_of_other_steps_that_are_free_have_an_axis_of_their_own():
     batch = read(Taking(keras.Input((None,), name="ids"), keras.Input((None,), name="kinds")), [ZEROS, np.array([[1, 2, 0]] * 3)])
-    assert (["kinds"], [2, 2, 2], "post", "from zeros at one end") in found(batch)
+    assert (["kinds"], [2, 2, 2], "post", "from zeros at one end") in axes_of(batch)
 
 
 # The axes and the notes.

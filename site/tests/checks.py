@@ -112,10 +112,10 @@ class Ids(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.found: set[str] = set()
+        self.ids: set[str] = set()
 
     def handle_starttag(self, tag, attributes):
-        self.found.update(value for name, value in attributes if name == "id" and value)
+        self.ids.update(value for name, value in attributes if name == "id" and value)
 
 
 @functools.cache
@@ -123,7 +123,7 @@ def ids_in(path: Path) -> set[str]:
     """The ids in the file of a page."""
     ids = Ids()
     ids.feed(path.read_text(encoding="utf-8"))
-    return ids.found
+    return ids.ids
 
 
 def dead_links(links: list[str]) -> list[str]:
