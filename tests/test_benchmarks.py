@@ -21,7 +21,7 @@ def test_a_script_says_how_it_is_called(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, "--help"])
     monkeypatch.delitem(sys.modules, f"benchmarks.{name}", raising=False)
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
     assert not ended.value.code and "usage:" in capsys.readouterr().out
     assert f"`{name}`" in (ROOT / "benchmarks" / "README.md").read_text()
 

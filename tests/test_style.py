@@ -10,6 +10,7 @@ import pytest
 from tools.notebooks import ROOT, notebook_paths, read
 
 LINTED = ("benchmarks", "conftest.py", "masking_tutorial", "setup.py", "site", "tests", "tools")
+PYTHON_FILES = [path for name in LINTED for path in [ROOT / name, *(ROOT / name).rglob("*.py")] if path.suffix == ".py"]
 
 
 def run(*command, **options):
@@ -25,8 +26,7 @@ def test_the_code_keeps_the_rules(command):
 
 def test_ruff_looks_at_every_python_file():
     _, output = run("ruff", "check", "--show-files")
-    paths = {path.relative_to(ROOT) for name in LINTED for path in [ROOT / name, *(ROOT / name).rglob("*.py")]}
-    assert {str(ROOT / path) for path in paths if path.suffix == ".py"} <= set(output.splitlines())
+    assert set(map(str, PYTHON_FILES)) <= set(output.splitlines())
 
 
 # Of each kind of rule, a line that breaks it.
@@ -74,8 +74,7 @@ def code_of(path):
 
 
 def test_names_say_what_they_hold():
-    paths = [*notebook_paths(), *(path for name in LINTED for path in [ROOT / name, *(ROOT / name).rglob("*.py")])]
-    empty = {f"{path.relative_to(ROOT)}: {name}" for path in paths if path.suffix in (".py", ".ipynb")
+    empty = {f"{path.relative_to(ROOT)}: {name}" for path in [*notebook_paths(), *PYTHON_FILES]
              for source in code_of(path) for name in EMPTY_NAMES.intersection(bound(source))}
     assert not empty
 
